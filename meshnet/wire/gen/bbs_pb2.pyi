@@ -1,0 +1,518 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Presence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORDINARY: _ClassVar[Presence]
+    EVACUATING: _ClassVar[Presence]
+    SUSPECT: _ClassVar[Presence]
+ORDINARY: Presence
+EVACUATING: Presence
+SUSPECT: Presence
+
+class Error(_message.Message):
+    __slots__ = ("type", "message")
+    class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UnknownError: _ClassVar[Error.Type]
+        InvalidRecord: _ClassVar[Error.Type]
+        InvalidRequest: _ClassVar[Error.Type]
+        InvalidResponse: _ClassVar[Error.Type]
+        InvalidProtobufMessage: _ClassVar[Error.Type]
+        InvalidJSON: _ClassVar[Error.Type]
+        FailedToOpenEnvelope: _ClassVar[Error.Type]
+        InvalidStateTransition: _ClassVar[Error.Type]
+        ResourceConflict: _ClassVar[Error.Type]
+        ResourceExists: _ClassVar[Error.Type]
+        ResourceNotFound: _ClassVar[Error.Type]
+        RouterError: _ClassVar[Error.Type]
+        ActualLRPCannotBeClaimed: _ClassVar[Error.Type]
+        ActualLRPCannotBeStarted: _ClassVar[Error.Type]
+        ActualLRPCannotBeCrashed: _ClassVar[Error.Type]
+        ActualLRPCannotBeFailed: _ClassVar[Error.Type]
+        ActualLRPCannotBeRemoved: _ClassVar[Error.Type]
+        ActualLRPCannotBeUnclaimed: _ClassVar[Error.Type]
+    UnknownError: Error.Type
+    InvalidRecord: Error.Type
+    InvalidRequest: Error.Type
+    InvalidResponse: Error.Type
+    InvalidProtobufMessage: Error.Type
+    InvalidJSON: Error.Type
+    FailedToOpenEnvelope: Error.Type
+    InvalidStateTransition: Error.Type
+    ResourceConflict: Error.Type
+    ResourceExists: Error.Type
+    ResourceNotFound: Error.Type
+    RouterError: Error.Type
+    ActualLRPCannotBeClaimed: Error.Type
+    ActualLRPCannotBeStarted: Error.Type
+    ActualLRPCannotBeCrashed: Error.Type
+    ActualLRPCannotBeFailed: Error.Type
+    ActualLRPCannotBeRemoved: Error.Type
+    ActualLRPCannotBeUnclaimed: Error.Type
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    type: Error.Type
+    message: str
+    def __init__(self, type: _Optional[_Union[Error.Type, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class EmptyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ModificationTag(_message.Message):
+    __slots__ = ("epoch", "index")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    epoch: str
+    index: int
+    def __init__(self, epoch: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
+
+class EnvironmentVariable(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class DownloadAction(_message.Message):
+    __slots__ = ("artifact", "to", "cache_key", "log_source", "user", "checksum_algorithm", "checksum_value")
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    CACHE_KEY_FIELD_NUMBER: _ClassVar[int]
+    LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_VALUE_FIELD_NUMBER: _ClassVar[int]
+    artifact: str
+    to: str
+    cache_key: str
+    log_source: str
+    user: str
+    checksum_algorithm: str
+    checksum_value: str
+    def __init__(self, artifact: _Optional[str] = ..., to: _Optional[str] = ..., cache_key: _Optional[str] = ..., log_source: _Optional[str] = ..., user: _Optional[str] = ..., checksum_algorithm: _Optional[str] = ..., checksum_value: _Optional[str] = ..., **kwargs) -> None: ...
+
+class RunAction(_message.Message):
+    __slots__ = ("path", "args", "dir", "env", "user", "log_source")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    DIR_FIELD_NUMBER: _ClassVar[int]
+    ENV_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    args: _containers.RepeatedScalarFieldContainer[str]
+    dir: str
+    env: _containers.RepeatedCompositeFieldContainer[EnvironmentVariable]
+    user: str
+    log_source: str
+    def __init__(self, path: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., dir: _Optional[str] = ..., env: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., user: _Optional[str] = ..., log_source: _Optional[str] = ...) -> None: ...
+
+class Action(_message.Message):
+    __slots__ = ("download_action", "run_action")
+    DOWNLOAD_ACTION_FIELD_NUMBER: _ClassVar[int]
+    RUN_ACTION_FIELD_NUMBER: _ClassVar[int]
+    download_action: DownloadAction
+    run_action: RunAction
+    def __init__(self, download_action: _Optional[_Union[DownloadAction, _Mapping]] = ..., run_action: _Optional[_Union[RunAction, _Mapping]] = ...) -> None: ...
+
+class ProtoRoutes(_message.Message):
+    __slots__ = ("routes",)
+    class RoutesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    routes: _containers.ScalarMap[str, bytes]
+    def __init__(self, routes: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
+class Network(_message.Message):
+    __slots__ = ("properties",)
+    class PropertiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    properties: _containers.ScalarMap[str, str]
+    def __init__(self, properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class DesiredLRP(_message.Message):
+    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "modification_tag", "network")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    SETUP_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    DISK_MB_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LOG_GUID_FIELD_NUMBER: _ClassVar[int]
+    MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    domain: str
+    root_fs: str
+    instances: int
+    environment_variables: _containers.RepeatedCompositeFieldContainer[EnvironmentVariable]
+    setup: Action
+    action: Action
+    disk_mb: int
+    memory_mb: int
+    ports: _containers.RepeatedScalarFieldContainer[int]
+    routes: ProtoRoutes
+    log_source: str
+    log_guid: str
+    modification_tag: ModificationTag
+    network: Network
+    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ...) -> None: ...
+
+class DesiredLRPUpdate(_message.Message):
+    __slots__ = ("instances", "routes", "annotation")
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_FIELD_NUMBER: _ClassVar[int]
+    instances: int
+    routes: ProtoRoutes
+    annotation: str
+    def __init__(self, instances: _Optional[int] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., annotation: _Optional[str] = ...) -> None: ...
+
+class DesireLRPRequest(_message.Message):
+    __slots__ = ("desired_lrp",)
+    DESIRED_LRP_FIELD_NUMBER: _ClassVar[int]
+    desired_lrp: DesiredLRP
+    def __init__(self, desired_lrp: _Optional[_Union[DesiredLRP, _Mapping]] = ...) -> None: ...
+
+class UpdateDesiredLRPRequest(_message.Message):
+    __slots__ = ("process_guid", "update")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    update: DesiredLRPUpdate
+    def __init__(self, process_guid: _Optional[str] = ..., update: _Optional[_Union[DesiredLRPUpdate, _Mapping]] = ...) -> None: ...
+
+class RemoveDesiredLRPRequest(_message.Message):
+    __slots__ = ("process_guid",)
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    def __init__(self, process_guid: _Optional[str] = ...) -> None: ...
+
+class DesiredLRPLifecycleResponse(_message.Message):
+    __slots__ = ("error",)
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
+class DesiredLRPsRequest(_message.Message):
+    __slots__ = ("domain", "process_guids")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_GUIDS_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    process_guids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, domain: _Optional[str] = ..., process_guids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DesiredLRPsResponse(_message.Message):
+    __slots__ = ("error", "desired_lrps")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_LRPS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    desired_lrps: _containers.RepeatedCompositeFieldContainer[DesiredLRP]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., desired_lrps: _Optional[_Iterable[_Union[DesiredLRP, _Mapping]]] = ...) -> None: ...
+
+class DesiredLRPByProcessGuidRequest(_message.Message):
+    __slots__ = ("process_guid",)
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    def __init__(self, process_guid: _Optional[str] = ...) -> None: ...
+
+class DesiredLRPResponse(_message.Message):
+    __slots__ = ("error", "desired_lrp")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_LRP_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    desired_lrp: DesiredLRP
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., desired_lrp: _Optional[_Union[DesiredLRP, _Mapping]] = ...) -> None: ...
+
+class PortMapping(_message.Message):
+    __slots__ = ("container_port", "host_port", "container_tls_proxy_port", "host_tls_proxy_port")
+    CONTAINER_PORT_FIELD_NUMBER: _ClassVar[int]
+    HOST_PORT_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_TLS_PROXY_PORT_FIELD_NUMBER: _ClassVar[int]
+    HOST_TLS_PROXY_PORT_FIELD_NUMBER: _ClassVar[int]
+    container_port: int
+    host_port: int
+    container_tls_proxy_port: int
+    host_tls_proxy_port: int
+    def __init__(self, container_port: _Optional[int] = ..., host_port: _Optional[int] = ..., container_tls_proxy_port: _Optional[int] = ..., host_tls_proxy_port: _Optional[int] = ...) -> None: ...
+
+class ActualLRPKey(_message.Message):
+    __slots__ = ("process_guid", "index", "domain")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    index: int
+    domain: str
+    def __init__(self, process_guid: _Optional[str] = ..., index: _Optional[int] = ..., domain: _Optional[str] = ...) -> None: ...
+
+class ActualLRPInstanceKey(_message.Message):
+    __slots__ = ("instance_guid", "cell_id")
+    INSTANCE_GUID_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_guid: str
+    cell_id: str
+    def __init__(self, instance_guid: _Optional[str] = ..., cell_id: _Optional[str] = ...) -> None: ...
+
+class ActualLRPNetInfo(_message.Message):
+    __slots__ = ("address", "ports", "instance_address", "preferred_address")
+    class PreferredAddress(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[ActualLRPNetInfo.PreferredAddress]
+        INSTANCE: _ClassVar[ActualLRPNetInfo.PreferredAddress]
+        HOST: _ClassVar[ActualLRPNetInfo.PreferredAddress]
+    UNKNOWN: ActualLRPNetInfo.PreferredAddress
+    INSTANCE: ActualLRPNetInfo.PreferredAddress
+    HOST: ActualLRPNetInfo.PreferredAddress
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    ports: _containers.RepeatedCompositeFieldContainer[PortMapping]
+    instance_address: str
+    preferred_address: ActualLRPNetInfo.PreferredAddress
+    def __init__(self, address: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[PortMapping, _Mapping]]] = ..., instance_address: _Optional[str] = ..., preferred_address: _Optional[_Union[ActualLRPNetInfo.PreferredAddress, str]] = ...) -> None: ...
+
+class ActualLRPInternalRoute(_message.Message):
+    __slots__ = ("hostname",)
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    hostname: str
+    def __init__(self, hostname: _Optional[str] = ...) -> None: ...
+
+class ActualLRP(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "crash_count", "crash_reason", "state", "placement_error", "since", "modification_tag", "presence", "actual_lrp_internal_routes")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
+    CRASH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CRASH_REASON_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INTERNAL_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    actual_lrp_net_info: ActualLRPNetInfo
+    crash_count: int
+    crash_reason: str
+    state: str
+    placement_error: str
+    since: int
+    modification_tag: ModificationTag
+    presence: Presence
+    actual_lrp_internal_routes: _containers.RepeatedCompositeFieldContainer[ActualLRPInternalRoute]
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[Presence, str]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ...) -> None: ...
+
+class ActualLRPsRequest(_message.Message):
+    __slots__ = ("domain", "cell_id", "process_guid", "index")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    cell_id: str
+    process_guid: str
+    index: int
+    def __init__(self, domain: _Optional[str] = ..., cell_id: _Optional[str] = ..., process_guid: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
+
+class ActualLRPsResponse(_message.Message):
+    __slots__ = ("error", "actual_lrps")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRPS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    actual_lrps: _containers.RepeatedCompositeFieldContainer[ActualLRP]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., actual_lrps: _Optional[_Iterable[_Union[ActualLRP, _Mapping]]] = ...) -> None: ...
+
+class ActualLRPLifecycleResponse(_message.Message):
+    __slots__ = ("error",)
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
+class ClaimActualLRPRequest(_message.Message):
+    __slots__ = ("process_guid", "index", "actual_lrp_instance_key")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    index: int
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    def __init__(self, process_guid: _Optional[str] = ..., index: _Optional[int] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
+
+class StartActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "actual_lrp_internal_routes")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INTERNAL_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    actual_lrp_net_info: ActualLRPNetInfo
+    actual_lrp_internal_routes: _containers.RepeatedCompositeFieldContainer[ActualLRPInternalRoute]
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ...) -> None: ...
+
+class CrashActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "error_message")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    error_message: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., error_message: _Optional[str] = ...) -> None: ...
+
+class RemoveActualLRPRequest(_message.Message):
+    __slots__ = ("process_guid", "index", "actual_lrp_instance_key")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    index: int
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    def __init__(self, process_guid: _Optional[str] = ..., index: _Optional[int] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
+
+class ActualLRPInfo(_message.Message):
+    __slots__ = ("actual_lrp_net_info", "crash_count", "crash_reason", "state", "placement_error", "since", "modification_tag", "presence")
+    ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
+    CRASH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CRASH_REASON_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_net_info: ActualLRPNetInfo
+    crash_count: int
+    crash_reason: str
+    state: str
+    placement_error: str
+    since: int
+    modification_tag: ModificationTag
+    presence: Presence
+    def __init__(self, actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[Presence, str]] = ...) -> None: ...
+
+class ActualLRPInstanceCreatedEvent(_message.Message):
+    __slots__ = ("actual_lrp", "trace_id")
+    ACTUAL_LRP_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp: ActualLRP
+    trace_id: str
+    def __init__(self, actual_lrp: _Optional[_Union[ActualLRP, _Mapping]] = ..., trace_id: _Optional[str] = ...) -> None: ...
+
+class ActualLRPInstanceRemovedEvent(_message.Message):
+    __slots__ = ("actual_lrp", "trace_id")
+    ACTUAL_LRP_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp: ActualLRP
+    trace_id: str
+    def __init__(self, actual_lrp: _Optional[_Union[ActualLRP, _Mapping]] = ..., trace_id: _Optional[str] = ...) -> None: ...
+
+class ActualLRPInstanceChangedEvent(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "before", "after", "trace_id")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    before: ActualLRPInfo
+    after: ActualLRPInfo
+    trace_id: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., before: _Optional[_Union[ActualLRPInfo, _Mapping]] = ..., after: _Optional[_Union[ActualLRPInfo, _Mapping]] = ..., trace_id: _Optional[str] = ...) -> None: ...
+
+class ActualLRPCrashedEvent(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "crash_count", "crash_reason", "since")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    CRASH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CRASH_REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    crash_count: int
+    crash_reason: str
+    since: int
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., since: _Optional[int] = ...) -> None: ...
+
+class DesiredLRPCreatedEvent(_message.Message):
+    __slots__ = ("desired_lrp",)
+    DESIRED_LRP_FIELD_NUMBER: _ClassVar[int]
+    desired_lrp: DesiredLRP
+    def __init__(self, desired_lrp: _Optional[_Union[DesiredLRP, _Mapping]] = ...) -> None: ...
+
+class DesiredLRPChangedEvent(_message.Message):
+    __slots__ = ("before", "after")
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    before: DesiredLRP
+    after: DesiredLRP
+    def __init__(self, before: _Optional[_Union[DesiredLRP, _Mapping]] = ..., after: _Optional[_Union[DesiredLRP, _Mapping]] = ...) -> None: ...
+
+class DesiredLRPRemovedEvent(_message.Message):
+    __slots__ = ("desired_lrp",)
+    DESIRED_LRP_FIELD_NUMBER: _ClassVar[int]
+    desired_lrp: DesiredLRP
+    def __init__(self, desired_lrp: _Optional[_Union[DesiredLRP, _Mapping]] = ...) -> None: ...
+
+class EventsByCellId(_message.Message):
+    __slots__ = ("cell_id",)
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    cell_id: str
+    def __init__(self, cell_id: _Optional[str] = ...) -> None: ...
+
+class CellPresence(_message.Message):
+    __slots__ = ("cell_id", "rep_address", "zone")
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    REP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    cell_id: str
+    rep_address: str
+    zone: str
+    def __init__(self, cell_id: _Optional[str] = ..., rep_address: _Optional[str] = ..., zone: _Optional[str] = ...) -> None: ...
+
+class CellPresenceRequest(_message.Message):
+    __slots__ = ("cell", "ttl_seconds")
+    CELL_FIELD_NUMBER: _ClassVar[int]
+    TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    cell: CellPresence
+    ttl_seconds: int
+    def __init__(self, cell: _Optional[_Union[CellPresence, _Mapping]] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
+
+class CellsResponse(_message.Message):
+    __slots__ = ("error", "cells")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    cells: _containers.RepeatedCompositeFieldContainer[CellPresence]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[CellPresence, _Mapping]]] = ...) -> None: ...
