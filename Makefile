@@ -1,0 +1,37 @@
+# sudo make lab    set up what is missing, bring the default lab up, run the demo
+# sudo make test   set up what is missing, run every test
+PYTHON := .venv/bin/python
+MESHNET := .venv/bin/meshnet
+.PHONY: lab down test unit lint set-up lock protos abi
+
+lab: set-up
+	$(MESHNET) lab up
+	$(MESHNET) lab demo
+
+down:
+	$(MESHNET) lab down
+
+test: set-up
+	$(PYTHON) -m pytest
+
+unit:
+	$(PYTHON) -m pytest tests/unit
+
+lint:
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+set-up:
+	@netns_lab/setup.sh
+
+# The following regenerate files that are checked in.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
+protos:
+	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --python_out=. --pyi_out=. meshnet/wire/gen/bbs.proto meshnet/wire/gen/istio_networking.proto meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto
+	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --grpc_python_out=. meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto
+
+abi:
+	$(PYTHON) -m meshnet.kernel.bpf.gen_abi

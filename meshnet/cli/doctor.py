@@ -1,0 +1,32 @@
+"""`meshnet doctor`: what this kernel and machine can and cannot do, with a remedy a row."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+
+from meshnet.kernel import probe
+
+_MARK = {"ok": "[green]✓[/]", "advice": "[yellow]![/]", "missing": "[red]✗[/]"}
+
+
+def doctor(json: bool) -> int:
+    """Print the probes as a table, or as JSON.
+
+    Returns:
+        The exit status: 0, or 3 where something that every lab needs is missing.
+    """
+    rows = probe.run()
+    if json:
+        print(json_module.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("", "check", "found", "remedy"):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(_MARK[row.state], row.name, row.detail, row.remedy)
+        Console().print(table)
+    return 3 if any(row.state == "missing" for row in rows) else 0
