@@ -1,0 +1,44 @@
+"""`meshnet run bbs`: desired and actual LRPs, their placement, and the event stream."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from meshnet.bbs.app import application
+from meshnet.bbs.auction import Auction
+from meshnet.bbs.events import Hub
+from meshnet.bbs.lrps import Lrps
+from meshnet.store import Store
+from meshnet.wire import runtime
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where BBS listens and keeps its records."""
+
+    listen_host: str
+    store: str
+    listen_port: int = 8889
+    cell_grace_seconds: float = 30.0
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled."""
+    hub = Hub()
+    lrps = Lrps(Store.open(config.store), hub)
+    auction = Auction(lrps, grace_seconds=config.cell_grace_seconds)
+    app = application(lrps, auction, hub)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
+        tasks.create_task(auction.watch_cells())
+        auction.resume()
+        await asyncio.sleep(0)
+        runtime.notify_ready()
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))

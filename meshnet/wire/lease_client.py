@@ -1,0 +1,58 @@
+"""An asynchronous client of the subnet leases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from meshnet.model.errors import Conflict, PeerError
+from meshnet.wire import lease_api as api
+from meshnet.wire.lease_api import Lease
+
+
+class LeaseClient:
+    """Typed calls. Every method raises PeerError where the controller is away."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=5.0)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def acquire(self, underlay_ip: str) -> Lease:
+        """The cell's lease, the same at every call. Raises Conflict where none is free."""
+        reply = await self._call("PUT", api.ACQUIRE, {"underlay_ip": underlay_ip})
+        return Lease.from_json(reply)
+
+    async def renew(self, lease: Lease) -> None:
+        """Keep a lease. Raises Conflict where the controller has it otherwise."""
+        await self._call("PUT", api.RENEW, lease.to_json())
+
+    async def release(self, underlay_ip: str) -> None:
+        """Give a lease back."""
+        await self._call("PUT", api.RELEASE, {"underlay_ip": underlay_ip})
+
+    async def leases(self) -> list[Lease]:
+        """Every lease."""
+        return [Lease.from_json(v) for v in (await self._call("GET", api.LEASES))["leases"]]
+
+    async def watch(self, since: int) -> tuple[int, list[Lease]]:
+        """(version, leases), as soon as the version is not `since`, or after half a minute."""
+        reply = await self._call("GET", f"{api.WATCH}?since={since}", timeout=api.WATCH_SECONDS + 5)
+        return int(reply["version"]), [Lease.from_json(v) for v in reply["leases"]]
+
+    async def _call(self, method: str, path: str, body: Any = None, timeout: float = 5.0) -> Any:
+        try:
+            reply = await self._http.request(method, path, json=body, timeout=timeout)
+        except httpx.HTTPError as exc:
+            raise PeerError(f"the lease controller does not answer: {type(exc).__name__}") from exc
+        if reply.status_code == httpx.codes.CONFLICT:
+            raise Conflict(f"lease refused: {reply.text[:200]}")
+        if reply.status_code != httpx.codes.OK:
+            raise PeerError(f"the lease controller answered {path} with HTTP {reply.status_code}")
+        try:
+            return reply.json() if reply.content else {}
+        except ValueError as exc:
+            raise PeerError(f"the lease controller's answer to {path} is not JSON") from exc
