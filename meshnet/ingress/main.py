@@ -1,0 +1,96 @@
+"""`meshnet run ingress`: becomes the ingress Envoy of a router.
+
+It writes the bootstrap, drops its privileges and executes Envoy, so that the supervisor watches
+Envoy itself. A small child waits until Envoy is live, says so to the supervisor and ends.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, node_id
+from meshnet.wire import runtime
+
+_LIVE_WITHIN_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which router this is, where Pilot is, and what to run as whom."""
+
+    node_name: str
+    underlay_ip: str
+    public_ip: str
+    pilot_addr: str
+    envoy: str
+    run_dir: str
+    uid: int
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=1.0)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def live(admin_socket: str) -> bool:
+    """Whether the Envoy with this admin socket has had its first configuration (GET /ready)."""
+    connection = _UnixConnection(admin_socket)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon; does not return."""
+    c = runtime.parse(Config, config)
+    run_dir = Path(c.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    os.chown(run_dir, c.uid, c.uid)
+    admin = run_dir / "admin.sock"
+    admin.unlink(missing_ok=True)
+    bootstrap = envoy_bootstrap(
+        node_id=node_id("router", c.underlay_ip, c.node_name),
+        cluster="istio-router",
+        ads_target=c.pilot_addr,
+        admin_socket="admin.sock",
+        metrics_address=c.underlay_ip,
+    )
+    path = run_dir / "bootstrap.json"
+    path.write_text(json.dumps(bootstrap), encoding="utf-8")
+    if os.fork() == 0:
+        _announce(str(admin))
+    # Relative paths from here on: the directories above are not open to Envoy's user.
+    os.chdir(run_dir)
+    os.environ.pop("NOTIFY_SOCKET", None)
+    os.setgroups([])
+    os.setresgid(c.uid, c.uid, c.uid)
+    os.setresuid(c.uid, c.uid, c.uid)
+    os.execv(c.envoy, envoy_argv(c.envoy, path.name))
+
+
+def _announce(admin: str) -> None:
+    deadline = time.monotonic() + _LIVE_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        if live(admin):
+            runtime.notify_ready()
+            break
+        time.sleep(_POLL_SECONDS)
+    os._exit(0)

@@ -1,0 +1,128 @@
+"""`meshnet run pilot`: Istio's resources (MCP) in, Envoy's configuration (delta ADS) out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from meshnet.pilot.directory import Watch
+from meshnet.pilot.views import Views
+from meshnet.wire import ads_server, proxies, runtime
+from meshnet.wire.mcp_client import sink_session
+
+log = logging.getLogger("meshnet")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Who this Pilot is and whom it serves.
+
+    Attributes:
+        mcp_addr: Copilot's MCP source, host:port.
+        ads_listen: host:port for ingress proxies, or empty.
+        proxies_dir: directory where the cell announces its sidecars, or empty.
+        status_socket: unix socket that answers GET /status.
+    """
+
+    node_name: str
+    mcp_addr: str
+    status_socket: str
+    ads_listen: str = ""
+    proxies_dir: str = ""
+
+
+class Pilot:
+    """One Pilot: views, the proxies connected, and a server per sidecar's socket."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._views = Views()
+        self._news = ads_server.Views(self._views.of)
+        self._registry = ads_server.Registry()
+        self._servers: dict[str, tuple[proxies.Sidecar, Any]] = {}
+        self._ready = False
+
+    def apply(self, collections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take a complete set of collections."""
+        if self._views.update(collections):
+            self._news.changed()
+        if not self._ready:
+            self._ready = True
+            runtime.notify_ready()
+
+    async def follow(self) -> None:
+        """Run one MCP session."""
+        await sink_session(self._config.mcp_addr, f"pilot~{self._config.node_name}", self.apply)
+
+    async def serve_routers(self) -> None:
+        """Serve ingress proxies at a TCP address."""
+        service = ads_server.AdsService(self._news, self._registry)
+        server = await ads_server.listen(self._config.ads_listen, service)
+        await server.wait_for_termination()
+
+    async def serve_sidecars(self) -> None:
+        """Serve each announced sidecar on its own socket, as they come and go."""
+        directory = Path(self._config.proxies_dir)
+        watch = Watch(directory)
+        try:
+            while True:
+                await self._sync(proxies.read(directory))
+                await watch.news()
+        finally:
+            watch.close()
+
+    async def _sync(self, wanted: Mapping[str, proxies.Sidecar]) -> None:
+        self._views.set_sidecars(wanted)
+        for guid, (sidecar, server) in list(self._servers.items()):
+            if wanted.get(guid) != sidecar:
+                del self._servers[guid]
+                self._registry.proxies.pop(guid, None)
+                await server.stop(0)
+        for guid, sidecar in wanted.items():
+            if guid in self._servers:
+                continue
+            service = ads_server.AdsService(self._news, self._registry, identity=guid)
+            try:
+                server = await ads_server.listen(f"unix:{sidecar.socket}", service, sidecar.uid)
+            except OSError as exc:
+                log.warning("no ADS socket for instance %s: %s", guid, exc)
+                continue
+            self._registry.proxies[guid] = ads_server.ProxyStatus(guid)
+            self._servers[guid] = (sidecar, server)
+        self._news.changed()
+
+    def status(self) -> Starlette:
+        """The ASGI application behind the status socket."""
+
+        async def status(request: Request) -> JSONResponse:
+            rows = self._registry.status(self._news)
+            return JSONResponse({"synced_mcp": self._views.synced, "proxies": rows})
+
+        return Starlette(routes=[Route("/status", status)])
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled."""
+    pilot = Pilot(config)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runtime.serve_asgi(pilot.status(), uds=config.status_socket))
+        tasks.create_task(runtime.keep_trying(pilot.follow, "Copilot's MCP"))
+        if config.ads_listen:
+            tasks.create_task(pilot.serve_routers())
+        if config.proxies_dir:
+            tasks.create_task(pilot.serve_sidecars())
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))

@@ -1,0 +1,118 @@
+"""What an Envoy is told at its start: who it is and where its one ADS stream goes; nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+METRICS_PORT = 15090
+METRICS_PATH = "/stats/prometheus"
+_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+_MANAGER = (
+    "type.googleapis.com/envoy.extensions.filters.network"
+    ".http_connection_manager.v3.HttpConnectionManager"
+)
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def envoy_argv(envoy: str, bootstrap_path: str) -> list[str]:
+    """The command line; one worker thread, no hot restart."""
+    return [
+        *(envoy, "-c", bootstrap_path, "--concurrency", "1", "--disable-hot-restart"),
+        *("--log-level", "warning"),
+    ]
+
+
+def node_id(kind: str, address: str, name: str) -> str:
+    """`sidecar~ADDRESS~INSTANCE~x` or `router~ADDRESS~NODE~x`, as Pilot knows proxies."""
+    return f"{kind}~{address}~{name}~x"
+
+
+def envoy_bootstrap(
+    *, node_id: str, cluster: str, ads_target: str, admin_socket: str, metrics_address: str | None
+) -> dict[str, Any]:
+    """The bootstrap, to be written as JSON.
+
+    Args:
+        ads_target: "unix:PATH" or "ADDRESS:PORT" of Pilot.
+        admin_socket: path of the unix socket the admin interface listens on.
+        metrics_address: address to serve GET /stats/prometheus at, port 15090; None = nowhere.
+    """
+    back_off = {"base_interval": "0.1s", "max_interval": "1s"}
+    ads = {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [
+            {"envoy_grpc": {"cluster_name": "pilot", "retry_policy": {"retry_back_off": back_off}}}
+        ],
+    }
+    source = {"ads": {}, "resource_api_version": "V3"}
+    return {
+        "node": {"id": node_id, "cluster": cluster},
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "dynamic_resources": {"ads_config": ads, "lds_config": source, "cds_config": source},
+        "static_resources": {
+            "clusters": [_pilot(ads_target), _admin(admin_socket)],
+            "listeners": [_metrics(metrics_address)] if metrics_address else [],
+        },
+    }
+
+
+def _address(target: str) -> dict[str, Any]:
+    if target.startswith("unix:"):
+        return {"pipe": {"path": target.removeprefix("unix:")}}
+    host, _, port = target.rpartition(":")
+    return {"socket_address": {"address": host, "port_value": int(port)}}
+
+
+def _static_cluster(name: str, target: str) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(target)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _pilot(target: str) -> dict[str, Any]:
+    http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
+    return {
+        **_static_cluster("pilot", target),
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+                "explicit_http_config": {"http2_protocol_options": http2},
+            }
+        },
+    }
+
+
+def _admin(path: str) -> dict[str, Any]:
+    return _static_cluster("admin", f"unix:{path}")
+
+
+def _metrics(address: str) -> dict[str, Any]:
+    routes: Sequence[dict[str, Any]] = [
+        {
+            "match": {
+                "path": METRICS_PATH,
+                "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
+            },
+            "route": {"cluster": "admin"},
+        }
+    ]
+    manager = {
+        "@type": _MANAGER,
+        "stat_prefix": "metrics",
+        "route_config": {
+            "virtual_hosts": [{"name": "metrics", "domains": ["*"], "routes": routes}]
+        },
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+    }
+    chain = {"filters": [{"name": "metrics", "typed_config": manager}]}
+    return {
+        "name": "metrics",
+        "address": {"socket_address": {"address": address, "port_value": METRICS_PORT}},
+        "filter_chains": [chain],
+    }

@@ -1,0 +1,133 @@
+"""Envoy listeners: HTTP by a route table, redirected connections, and inbound ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import address_pb2, config_source_pb2, substitution_format_string_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from meshnet.proxy.config import HttpListener, Inbound, Listener, Outbound
+
+_LOG_FORMAT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(:AUTHORITY)%%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"'
+    " %RESPONSE_CODE% %RESPONSE_FLAGS% %DURATION%ms to=%UPSTREAM_HOST%"
+    " tries=%UPSTREAM_REQUEST_ATTEMPT_COUNT%\n"
+)
+
+
+def socket_address(address: str, port: int) -> Any:
+    """An Envoy Address."""
+    return address_pb2.Address(
+        socket_address=address_pb2.SocketAddress(address=address, port_value=port)
+    )
+
+
+def ads_source() -> Any:
+    """The config source «our one ADS stream»."""
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(),
+        resource_api_version=config_source_pb2.ApiVersion.V3,
+    )
+
+
+def listener(config: Listener, inbound_cluster: str) -> Any:
+    """The Envoy Listener for a neutral one."""
+    match config:
+        case HttpListener():
+            return _http(config)
+        case Outbound():
+            return _outbound(config)
+        case Inbound():
+            return _inbound(config, inbound_cluster)
+
+
+def _any(message: Any) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message, deterministic=True)
+    return packed
+
+
+def _chain(name: str, message: Any) -> Any:
+    one = listener_components_pb2.Filter(name=name, typed_config=_any(message))
+    return listener_components_pb2.FilterChain(filters=[one])
+
+
+def _http(config: HttpListener) -> Any:
+    manager = _manager(config.name)
+    manager.rds.route_config_name = config.table
+    manager.rds.config_source.CopyFrom(ads_source())
+    if config.edge:
+        manager.use_remote_address.value = True
+    return listener_pb2.Listener(
+        name=config.name,
+        address=socket_address(config.address, config.port),
+        bind_to_port=BoolValue(value=config.bound),
+        filter_chains=[_chain("envoy.filters.network.http_connection_manager", manager)],
+    )
+
+
+def _outbound(config: Outbound) -> Any:
+    manager = _manager("unknown")
+    answer = route_components_pb2.Route(
+        match=route_components_pb2.RouteMatch(prefix="/"),
+        direct_response=route_components_pb2.DirectResponseAction(status=404),
+    )
+    host = route_components_pb2.VirtualHost(name="unknown", domains=["*"], routes=[answer])
+    manager.route_config.CopyFrom(
+        route_pb2.RouteConfiguration(name="unknown", virtual_hosts=[host])
+    )
+    return listener_pb2.Listener(
+        name="outbound",
+        address=socket_address(config.address, config.port),
+        use_original_dst=BoolValue(value=True),
+        listener_filters=[_original_dst()],
+        filter_chains=[_chain("envoy.filters.network.http_connection_manager", manager)],
+    )
+
+
+def _inbound(config: Inbound, cluster: str) -> Any:
+    proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="inbound", cluster=cluster)
+    return listener_pb2.Listener(
+        name="inbound",
+        address=socket_address(config.address, config.port),
+        listener_filters=[_original_dst()],
+        filter_chains=[_chain("envoy.filters.network.tcp_proxy", proxy)],
+    )
+
+
+def _original_dst() -> Any:
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.original_dst",
+        typed_config=_any(original_dst_pb2.OriginalDst()),
+    )
+
+
+def _manager(stat_prefix: str) -> Any:
+    text = substitution_format_string_pb2.SubstitutionFormatString()
+    text.text_format_source.inline_string = _LOG_FORMAT
+    log = accesslog_pb2.AccessLog(
+        name="envoy.access_loggers.stdout",
+        typed_config=_any(stream_pb2.StdoutAccessLog(log_format=text)),
+    )
+    manager = hcm_pb2.HttpConnectionManager(
+        stat_prefix=stat_prefix,
+        access_log=[log],
+        server_header_transformation=hcm_pb2.HttpConnectionManager.PASS_THROUGH,
+    )
+    manager.http_filters.add(
+        name="envoy.filters.http.router", typed_config=_any(router_pb2.Router())
+    )
+    manager.upgrade_configs.add(upgrade_type="websocket")
+    return manager

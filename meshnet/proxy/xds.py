@@ -1,0 +1,34 @@
+"""xDS resources as Pilot keeps them: serialised once, versioned by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_TYPE = "type.googleapis.com/envoy.config."
+CLUSTERS = _TYPE + "cluster.v3.Cluster"
+ENDPOINTS = _TYPE + "endpoint.v3.ClusterLoadAssignment"
+LISTENERS = _TYPE + "listener.v3.Listener"
+ROUTES = _TYPE + "route.v3.RouteConfiguration"
+# What a route needs is sent before the route: make before break.
+ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A serialised resource and its version, a hash of the content."""
+
+    version: str
+    body: bytes
+
+
+Resources = dict[str, dict[str, Resource]]
+View = Mapping[str, Mapping[str, Resource]]
+
+
+def resource(message: Any) -> Resource:
+    """Serialise a message; equal messages give equal versions."""
+    body = message.SerializeToString(deterministic=True)
+    return Resource(hashlib.sha256(body).hexdigest()[:16], body)
