@@ -1,0 +1,86 @@
+"""The Cloud Controller's ASGI application: its routers, its error bodies, and the policy proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from meshnet.capi import apps_api, droplets_api, root_api, routes_api
+from meshnet.capi.errors import ApiError, unprocessable
+from meshnet.capi.service import Service, Svc
+
+_POLICY = "/networking/{rest:path}"
+
+
+def application(service: Service) -> FastAPI:
+    """The ASGI application."""
+    app = FastAPI(title="meshnet Cloud Controller API", version=root_api.API_VERSION)
+    app.state.service = service
+    for module in (root_api, apps_api, droplets_api, routes_api):
+        app.include_router(module.router)
+    app.add_api_route(_POLICY, _policy, methods=["GET", "POST"], include_in_schema=False)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unknown_error)
+    return app
+
+
+async def _policy(request: Request, service: Svc) -> Response:
+    """The policy server's external API, at this origin as in CF."""
+    headers = {
+        name: value
+        for name in ("authorization", "content-type")
+        if (value := request.headers.get(name))
+    }
+    try:
+        reply = await service.policy.request(
+            request.method,
+            request.url.path,
+            params=request.query_params,
+            content=await request.body(),
+            headers=headers,
+        )
+    except httpx.HTTPError:
+        return JSONResponse({"error": "the policy server does not answer"}, status_code=503)
+    kind = reply.headers.get("content-type", "application/json")
+    return Response(reply.content, status_code=reply.status_code, media_type=kind)
+
+
+async def _api_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, ApiError)
+    return JSONResponse(exc.body(), status_code=exc.status)
+
+
+async def _invalid(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestValidationError)
+    return await _api_error(request, unprocessable(_text(exc.errors()[0])))
+
+
+def _text(error: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"] if part != "body"]
+    if error["type"] == "extra_forbidden":
+        return f"Unknown field(s): '{where[-1]}'"
+    if error["type"] == "json_invalid":
+        return "Request invalid due to parse error: invalid request body"
+    return f"{'.'.join(where) or 'body'}: {error['msg']}"
+
+
+async def _http_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)
+    if exc.status_code == 404:
+        error = ApiError(404, 10000, "CF-NotFound", "Unknown request")
+    else:
+        error = ApiError(exc.status_code, 1001, "CF-MessageParseError", str(exc.detail))
+    return await _api_error(request, error)
+
+
+async def _unknown_error(request: Request, exc: Exception) -> JSONResponse:
+    return await _api_error(
+        request, ApiError(500, 10001, "UnknownError", "An unknown error occurred.")
+    )

@@ -1,0 +1,123 @@
+"""Droplets: created, uploaded by users, downloaded by cells."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+from fastapi import APIRouter, Depends, Request, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from starlette.concurrency import run_in_threadpool
+
+from meshnet.capi import present
+from meshnet.capi.errors import ApiError, not_found, unauthenticated, unprocessable
+from meshnet.capi.records import Droplet
+from meshnet.capi.root_api import accepted
+from meshnet.capi.service import Body, Svc, ToOne, User
+
+router = APIRouter()
+MAX_BYTES = 1024 * 1024 * 1024
+_BLOCK = 1024 * 1024
+
+
+class DropletRelationships(Body):
+    """The app of a new droplet."""
+
+    app: ToOne
+
+
+class NewDroplet(Body):
+    """POST /v3/droplets."""
+
+    relationships: DropletRelationships
+    process_types: dict[str, str] | None = None
+
+
+@router.post("/v3/droplets", status_code=201)
+async def create(body: NewDroplet, service: Svc, user: User) -> dict[str, Any]:
+    """Create a droplet without bits."""
+    app = service.records.apps.find(body.relationships.app.data.guid)
+    if app is None:
+        raise unprocessable("App with guid does not exist, or you do not have access to it.")
+    return present.droplet(service.records.droplets.put(Droplet(app=app.guid)))
+
+
+@router.get("/v3/droplets/{guid}")
+async def show(guid: str, service: Svc, user: User) -> dict[str, Any]:
+    """One droplet."""
+    return present.droplet(service.records.droplets.get(guid))
+
+
+@router.get("/v3/apps/{guid}/droplets/current")
+async def current(guid: str, service: Svc, user: User) -> dict[str, Any]:
+    """The droplet an app is assigned."""
+    app = service.records.apps.get(guid)
+    if not app.droplet:
+        raise not_found("Droplet")
+    return present.droplet(service.records.droplets.get(app.droplet))
+
+
+@router.post("/v3/droplets/{guid}/upload", status_code=202)
+async def upload(
+    guid: str, request: Request, bits: UploadFile, service: Svc, user: User
+) -> JSONResponse:
+    """Take a droplet's bits: a gzipped tar that holds the app."""
+    droplet = service.records.droplets.get(guid)
+    if droplet.sha256:
+        raise unprocessable("Bits may be uploaded only once. Create a new droplet to upload bits.")
+    path = service.droplet_dir / guid
+    sha256 = await run_in_threadpool(_keep, bits.file, path)
+    service.records.droplets.put(replace(droplet, sha256=sha256))
+    return accepted(request, guid)
+
+
+def _keep(source: BinaryIO, path: Path) -> str:
+    """Check and store the bits durably; their SHA-256."""
+    digest, size, new = hashlib.sha256(), 0, path.with_suffix(".new")
+    try:
+        with new.open("wb") as target:
+            while block := source.read(_BLOCK):
+                size += len(block)
+                if size > MAX_BYTES:
+                    raise unprocessable(f"The droplet is larger than {MAX_BYTES} bytes")
+                digest.update(block)
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
+        _check(new)
+        new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def _check(path: Path) -> None:
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            members = archive.getnames()
+    except (tarfile.TarError, OSError, EOFError) as exc:
+        raise unprocessable(f"The droplet is no gzipped tar: {exc}") from exc
+    if not any(name.removeprefix("./").startswith("app/") for name in members):
+        raise unprocessable("The droplet holds no file in app/")
+
+
+Login = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]
+
+
+@router.get("/internal/v4/droplets/{guid}/{sha256}/download")
+async def download(guid: str, sha256: str, service: Svc, login: Login) -> FileResponse:
+    """A droplet's bits, for cells."""
+    user, password = service.internal_login
+    good = hmac.compare_digest(login.username.encode(), user.encode())
+    if not (hmac.compare_digest(login.password.encode(), password.encode()) and good):
+        raise unauthenticated()
+    droplet = service.records.droplets.get(guid)
+    if droplet.sha256 != sha256:
+        raise ApiError(404, 10010, "CF-ResourceNotFound", "Droplet not found")
+    return FileResponse(service.droplet_dir / guid, media_type="application/gzip")

@@ -1,0 +1,85 @@
+"""`meshnet run capi`: the Cloud Controller API, v3, with UAA's tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from meshnet.capi.app import application
+from meshnet.capi.records import Records
+from meshnet.capi.service import Service
+from meshnet.capi.sync import Sync
+from meshnet.capi.tokens import Tokens
+from meshnet.store import Store
+from meshnet.wire import runtime
+from meshnet.wire.bbs_client import BbsClient
+from meshnet.wire.copilot_client import CopilotClient
+
+FIRST_ORGANIZATION, FIRST_SPACE = "system", "dev"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where the API listens, keeps its records and finds its peers.
+
+    Attributes:
+        users: name to password; each may do everything.
+        domains: shared domains, each {name, internal, istio}.
+    """
+
+    listen_host: str
+    store: str
+    droplet_dir: str
+    copilot_addr: str
+    bbs_url: str
+    policy_url: str
+    policy_internal_url: str
+    jwt_secret: str
+    internal_user: str
+    internal_password: str
+    listen_port: int = 80
+    users: dict[str, str] = field(default_factory=dict)
+    domains: list[dict[str, Any]] = field(default_factory=list)
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled."""
+    droplet_dir = Path(config.droplet_dir)
+    droplet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    records = Records(Store.open(config.store), config.domains)
+    records.seed(FIRST_ORGANIZATION, FIRST_SPACE)
+    bbs = BbsClient(config.bbs_url)
+    sync = Sync(
+        records,
+        bbs,
+        CopilotClient(config.copilot_addr),
+        base_url=f"http://{config.listen_host}:{config.listen_port}",
+        internal_user=config.internal_user,
+        internal_password=config.internal_password,
+        policy_internal_url=config.policy_internal_url,
+    )
+    service = Service(
+        records=records,
+        sync=sync,
+        tokens=Tokens(config.jwt_secret, config.users),
+        bbs=bbs,
+        policy=httpx.AsyncClient(base_url=config.policy_url, timeout=10.0),
+        droplet_dir=droplet_dir,
+        internal_login=(config.internal_user, config.internal_password),
+    )
+    app = application(service)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
+        tasks.create_task(sync.heal())
+        await asyncio.sleep(0)
+        runtime.notify_ready()
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))

@@ -1,0 +1,161 @@
+"""The public documents, tokens, jobs, organizations, spaces and domains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from meshnet.capi import present, validate
+from meshnet.capi.records import Organization, Space
+from meshnet.capi.service import Body, Svc, ToOne, User, check_filters, chosen, taken
+from meshnet.capi.tokens import TokenError
+
+router = APIRouter()
+API_VERSION = "3.91.0"
+_RESOURCES = (
+    *("apps", "builds", "domains", "droplets", "organizations", "packages", "processes"),
+    *("routes", "spaces", "users", "roles", "jobs"),
+)
+
+
+def _base(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+@router.get("/")
+async def root(request: Request) -> dict[str, Any]:
+    """Where everything is; public."""
+    base = _base(request)
+    meta = {"version": API_VERSION}
+    return {
+        "links": {
+            "self": {"href": base},
+            "cloud_controller_v3": {"href": f"{base}/v3", "meta": meta},
+            "login": {"href": base},
+            "uaa": {"href": base},
+            "log_cache": {"href": base},
+            "network_policy_v1": {"href": f"{base}/networking/v1/external"},
+        }
+    }
+
+
+@router.get("/v3")
+async def v3(request: Request) -> dict[str, Any]:
+    """Where each resource is; public."""
+    base = _base(request)
+    return {"links": {name: {"href": f"{base}/v3/{name}"} for name in _RESOURCES}}
+
+
+@router.get("/login")
+async def login(request: Request) -> dict[str, Any]:
+    """UAA's login document; public."""
+    base = _base(request)
+    return {
+        "app": {"version": "74.0.0"},
+        "links": {"uaa": base, "login": base},
+        "prompts": {"username": ["text", "Email"], "password": ["password", "Password"]},
+    }
+
+
+@router.post("/oauth/token")
+async def token(request: Request, service: Svc) -> JSONResponse:
+    """UAA's password and refresh grants."""
+    form = {k: str(v) for k, v in (await request.form()).items()}
+    try:
+        return JSONResponse(service.tokens.grant(form))
+    except TokenError as exc:
+        error = {"error": "unauthorized", "error_description": str(exc)}
+        return JSONResponse(error, status_code=401)
+
+
+@router.get("/v3/jobs/{guid}")
+async def job(guid: str, user: User) -> dict[str, Any]:
+    """Every job is finished when its answer is sent."""
+    return {"guid": guid, "state": "COMPLETE", "errors": [], "warnings": []}
+
+
+def accepted(request: Request, guid: str) -> JSONResponse:
+    """202 with the Location of a job, as the cf CLI wants it."""
+    headers = {"Location": f"{_base(request)}/v3/jobs/{guid}"}
+    return JSONResponse({}, status_code=202, headers=headers)
+
+
+@router.get("/v3/organizations")
+async def organizations(request: Request, service: Svc, user: User) -> dict[str, Any]:
+    """List organizations."""
+    check_filters(request, "names", "guids")
+    rows = map(present.organization, service.records.organizations.all())
+    return present.listing(r for r in rows if chosen(request, r, names="name", guids="guid"))
+
+
+class NewOrganization(Body):
+    """POST /v3/organizations."""
+
+    name: str
+
+
+@router.post("/v3/organizations", status_code=201)
+async def create_organization(body: NewOrganization, service: Svc, user: User) -> dict[str, Any]:
+    """Create an organization."""
+    validate.name(body.name)
+    table = service.records.organizations
+    exists = any(o.name.lower() == body.name.lower() for o in table.all())
+    taken(exists, f"Organization '{body.name}' already exists.")
+    return present.organization(table.put(Organization(name=body.name)))
+
+
+@router.get("/v3/spaces")
+async def spaces(request: Request, service: Svc, user: User) -> dict[str, Any]:
+    """List spaces."""
+    check_filters(request, "names", "guids", "organization_guids")
+    found = [
+        present.space(s)
+        for s in service.records.spaces.all()
+        if chosen(
+            request,
+            {"name": s.name, "guid": s.guid, "org": s.organization},
+            **{"names": "name", "guids": "guid", "organization_guids": "org"},
+        )
+    ]
+    return present.listing(found)
+
+
+class SpaceRelationships(Body):
+    """The organization of a new space."""
+
+    organization: ToOne
+
+
+class NewSpace(Body):
+    """POST /v3/spaces."""
+
+    name: str
+    relationships: SpaceRelationships
+
+
+@router.post("/v3/spaces", status_code=201)
+async def create_space(body: NewSpace, service: Svc, user: User) -> dict[str, Any]:
+    """Create a space."""
+    validate.name(body.name)
+    org = service.records.organizations.get(body.relationships.organization.data.guid)
+    table = service.records.spaces
+    exists = any(s.name == body.name and s.organization == org.guid for s in table.all())
+    taken(exists, "Name must be unique per organization")
+    return present.space(table.put(Space(name=body.name, organization=org.guid)))
+
+
+@router.get("/v3/domains")
+async def domains(request: Request, service: Svc, user: User) -> dict[str, Any]:
+    """List domains."""
+    check_filters(request, "names", "guids")
+    rows = map(present.domain, service.records.domains.values())
+    return present.listing(r for r in rows if chosen(request, r, names="name", guids="guid"))
+
+
+@router.get("/v3/organizations/{guid}/domains")
+async def organization_domains(guid: str, service: Svc, user: User) -> dict[str, Any]:
+    """The domains an organization may use: all are shared."""
+    service.records.organizations.get(guid)
+    return present.listing(map(present.domain, service.records.domains.values()))

@@ -1,0 +1,97 @@
+"""What the handlers share: records, sync, tokens, and the wording of a few look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict
+
+from meshnet.capi.errors import bad_query, invalid_token, unauthenticated, unprocessable
+from meshnet.capi.records import Records
+from meshnet.capi.sync import Sync
+from meshnet.capi.tokens import TokenError, Tokens
+from meshnet.wire.bbs_client import BbsClient
+
+
+@dataclass(frozen=True)
+class Service:
+    """The state behind the API, as `request.app.state.service`."""
+
+    records: Records
+    sync: Sync
+    tokens: Tokens
+    bbs: BbsClient
+    policy: httpx.AsyncClient
+    droplet_dir: Path
+    internal_login: tuple[str, str]
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _user(request: Request) -> str:
+    header = request.headers.get("authorization")
+    if not header:
+        raise unauthenticated()
+    try:
+        return _service(request).tokens.user(header)
+    except TokenError as exc:
+        raise invalid_token() from exc
+
+
+Svc = Annotated[Service, Depends(_service)]
+User = Annotated[str, Depends(_user)]
+
+
+class Body(BaseModel):
+    """A request body; unknown keys are refused, as CC refuses them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Guid(BaseModel):
+    """{"guid": ...}."""
+
+    guid: str
+
+
+class ToOne(BaseModel):
+    """{"data": {"guid": ...}}."""
+
+    data: Guid
+
+
+def csv(request: Request, name: str) -> set[str] | None:
+    """A comma-separated filter; None where it is absent. Empty means «equals the empty string»."""
+    value = request.query_params.get(name)
+    return None if value is None else set(value.split(","))
+
+
+def chosen(request: Request, row: Mapping[str, Any], **filters: str) -> bool:
+    """Whether a row passes the filters given: query parameter name -> key of the row."""
+    for parameter, key in filters.items():
+        wanted = csv(request, parameter)
+        if wanted is not None and str(row[key]).lower() not in {w.lower() for w in wanted}:
+            return False
+    return True
+
+
+def check_filters(request: Request, *known: str) -> None:
+    """Refuse query parameters that no list understands."""
+    allowed = {*known, "per_page", "page", "order_by", "include"}
+    if unknown := sorted(set(request.query_params) - allowed):
+        names = ", ".join(f"'{name}'" for name in unknown)
+        raise bad_query(f"The query parameter is invalid: Unknown query parameter(s): {names}")
+
+
+def taken(condition: bool, detail: str) -> None:
+    """Raise 422 with `detail` where `condition` holds."""
+    if condition:
+        raise unprocessable(detail)

@@ -1,0 +1,187 @@
+"""Tells BBS, Copilot and the policy server what the records say: changes at once, all to heal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from meshnet.capi.lrp import desired_lrp, internal_routes
+from meshnet.capi.records import STARTED, App, Records, Route
+from meshnet.model import routes as model
+from meshnet.model.errors import MeshnetError, NotFound, PeerError
+from meshnet.wire.bbs_client import BbsClient
+from meshnet.wire.copilot_client import CopilotClient
+
+log = logging.getLogger("meshnet")
+HEAL_SECONDS = 30.0
+_RETRY_SECONDS = 0.2
+
+
+class Sync:
+    """Pushes in the order of the writes; after a failed push the whole state is sent again."""
+
+    def __init__(
+        self,
+        records: Records,
+        bbs: BbsClient,
+        copilot: CopilotClient,
+        *,
+        base_url: str,
+        internal_user: str,
+        internal_password: str,
+        policy_internal_url: str,
+    ) -> None:
+        self._records, self._bbs, self._copilot = records, bbs, copilot
+        parts = urlsplit(base_url)
+        login = f"{quote(internal_user)}:{quote(internal_password)}"
+        self._droplets = f"{parts.scheme}://{login}@{parts.netloc}/internal/v4/droplets"
+        self._policy = httpx.AsyncClient(base_url=policy_internal_url, timeout=5.0)
+        self._lock = asyncio.Lock()
+        self._dirty = asyncio.Event()
+
+    async def app_changed(self, app: App, replaced: str | None = None) -> None:
+        """An app was started, stopped or scaled; `replaced`: a Diego process guid now obsolete."""
+
+        async def push() -> None:
+            if replaced and replaced != app.process_guid:
+                await self._bbs.remove_desired(replaced)
+            await self._push_app(app)
+
+        await self._push(push)
+
+    async def app_deleted(self, app: App) -> None:
+        """An app is gone: its instances and its policies go too."""
+
+        async def push() -> None:
+            await self._bbs.remove_desired(app.process_guid)
+            await self._copilot.dissociate(app.guid)
+            await self._forget_policies(app.guid)
+
+        await self._push(push)
+
+    async def route_changed(self, before: Route | None, after: Route | None) -> None:
+        """A route was created, changed or deleted."""
+
+        async def push() -> None:
+            route = after or before
+            assert route is not None
+            if self._records.domain(route.domain).istio:
+                await self._push_route(before, after)
+            else:
+                await self._push_internal_hosts(before, after)
+
+        await self._push(push)
+
+    async def heal(self) -> None:
+        """Send everything at the start, after each failed push, and every half minute; for ever."""
+        while True:
+            try:
+                async with self._lock:
+                    self._dirty.clear()
+                    await self._everything()
+                pause = HEAL_SECONDS
+            except MeshnetError as exc:
+                log.warning("full sync failed: %s; trying again", exc)
+                pause = _RETRY_SECONDS
+                await asyncio.sleep(pause)
+                continue
+            try:
+                async with asyncio.timeout(pause):
+                    await self._dirty.wait()
+            except TimeoutError:
+                continue
+
+    async def _push(self, push: Callable[[], Awaitable[None]]) -> None:
+        async with self._lock:
+            try:
+                await push()
+            except MeshnetError as exc:
+                log.warning("push failed, a full sync will follow: %s", exc)
+                self._dirty.set()
+
+    async def _push_app(self, app: App) -> None:
+        if app.state == STARTED and app.droplet:
+            await self._bbs.desire(self._lrp(app))
+            await self._copilot.associate(app.guid, [app.process_guid])
+        else:
+            await self._bbs.remove_desired(app.process_guid)
+            await self._copilot.dissociate(app.guid)
+
+    async def _push_route(self, before: Route | None, after: Route | None) -> None:
+        if after is None:
+            assert before is not None
+            await self._copilot.delete_route(before.guid)
+            return
+        old = {d.app: d.weight or 1 for d in before.destinations} if before else None
+        if old is None:
+            await self._copilot.upsert_route(self._copilot_route(after))
+        new = {d.app: d.weight or 1 for d in after.destinations}
+        for app, weight in new.items():
+            if (old or {}).get(app) != weight:
+                await self._copilot.map_route(after.guid, app, weight)
+        for app in (old or {}).keys() - new.keys():
+            await self._copilot.unmap_route(after.guid, app)
+
+    async def _push_internal_hosts(self, before: Route | None, after: Route | None) -> None:
+        touched = {d.app for r in (before, after) if r for d in r.destinations}
+        for guid in sorted(touched):
+            app = self._records.apps.find(guid)
+            if app and app.state == STARTED and app.droplet:
+                routes = internal_routes(self._internal_hosts(app))
+                try:
+                    await self._bbs.update_desired(app.process_guid, routes=routes)
+                except NotFound:
+                    await self._bbs.desire(self._lrp(app))
+
+    async def _everything(self) -> None:
+        started = [a for a in self._records.apps.all() if a.state == STARTED and a.droplet]
+        istio = [r for r in self._records.routes.all() if self._records.domain(r.domain).istio]
+        await self._copilot.bulk_sync(
+            [self._copilot_route(r) for r in istio],
+            {(r.guid, d.app): d.weight or 1 for r in istio for d in r.destinations},
+            {a.guid: [a.process_guid] for a in started},
+        )
+        desired = {lrp.process_guid for lrp in await self._bbs.desired_lrps()}
+        for app in started:
+            await self._bbs.desire(self._lrp(app))
+        for obsolete in desired - {a.process_guid for a in started}:
+            await self._bbs.remove_desired(obsolete)
+
+    async def _forget_policies(self, app_guid: str) -> None:
+        path = "/networking/v1/internal/apps_cleanup"
+        try:
+            reply = await self._policy.post(path, json={"app_guids": [app_guid]})
+        except httpx.HTTPError as exc:
+            raise PeerError(f"the policy server does not answer: {type(exc).__name__}") from exc
+        if reply.status_code != httpx.codes.OK:
+            raise PeerError(f"the policy server answered {path} with HTTP {reply.status_code}")
+
+    def _lrp(self, app: App) -> object:
+        records = self._records
+        droplet = records.droplets.get(app.droplet or "")
+        sha256 = droplet.sha256 or ""
+        uris = [records.fqdn(r) + r.path for r in records.routes_of(app.guid)]
+        return desired_lrp(
+            app,
+            droplet_url=f"{self._droplets}/{droplet.guid}/{sha256}/download",
+            sha256=sha256,
+            org=records.spaces.get(app.space).organization,
+            uris=uris,
+            internal_hosts=self._internal_hosts(app),
+        )
+
+    def _internal_hosts(self, app: App) -> list[str]:
+        records = self._records
+        return [
+            records.fqdn(r).lower()
+            for r in records.routes_of(app.guid)
+            if (domain := records.domain(r.domain)).internal and not domain.istio
+        ]
+
+    def _copilot_route(self, route: Route) -> model.Route:
+        internal = self._records.domain(route.domain).internal
+        return model.Route(route.guid, self._records.fqdn(route), route.path, internal)
