@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from meshnet.capi import present, validate
 from meshnet.capi.errors import unavailable, unprocessable
@@ -30,7 +31,7 @@ class NewApp(Body):
 
     name: str
     relationships: AppRelationships
-    environment_variables: dict[str, str] = {}
+    environment_variables: dict[str, str] = Field(default_factory=dict)
 
 
 @router.get("/v3/apps")

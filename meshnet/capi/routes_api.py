@@ -177,7 +177,7 @@ async def add(guid: str, body: NewDestinations, service: Svc, user: User) -> dic
         raise unprocessable("Weighted destinations cannot be added: replace them all with PATCH.")
     if any(d.weight is not None for d in route.destinations):
         raise unprocessable(
-            "Destinations cannot be inserted when there are weighted destinations already configured."
+            "Destinations cannot be inserted when there are weighted destinations already."
         )
     present_apps = {d.app for d in route.destinations}
     added = [d for d in new if d.app not in present_apps]

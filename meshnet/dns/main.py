@@ -1,0 +1,152 @@
+"""`meshnet run dns`: lab names, VIPs through Copilot, and instance addresses through BBS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+import dns.rcode
+
+from meshnet.dns.answers import (
+    APP_TTL,
+    Found,
+    Names,
+    answer,
+    asked,
+    failed,
+    question,
+    to_wire,
+    under,
+)
+from meshnet.dns.instances import Instances
+from meshnet.model.errors import NotFound, PeerError
+from meshnet.wire import runtime
+from meshnet.wire.bbs_client import BbsClient, Connected
+from meshnet.wire.copilot_client import VipResolverClient
+
+_IP_FREEBIND = 15  # linux/in.h: bind before the address is there
+_MAX_TCP_CLIENTS = 256
+_TCP_IDLE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where to listen and which names come from where."""
+
+    listen_host: str
+    bbs_url: str
+    vip_resolver_addr: str
+    port: int = 53
+    zone: dict[str, list[str]] = field(default_factory=dict)
+    vip_domains: list[str] = field(default_factory=list)
+    internal_domains: list[str] = field(default_factory=list)
+
+
+class Resolver:
+    """Answers one query at a time; holds no connection of its asker."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.instances = Instances()
+        zone_domains = (name.removeprefix("*.") for name in config.zone)
+        own = {*zone_domains, *config.vip_domains, *config.internal_domains}
+        self._names = Names(config.zone, {}, tuple(sorted(own)))
+        self._vips = VipResolverClient(config.vip_resolver_addr)
+
+    async def resolve(self, wire: bytes, *, tcp: bool) -> bytes | None:
+        """The answer's bytes; None where none is due."""
+        if (query := question(wire)) is None:
+            return None
+        name = asked(query)
+        if name is None:
+            return to_wire(query, failed(query, dns.rcode.NOTIMP), tcp=tcp)
+        try:
+            found = await self._find(name)
+        except PeerError:
+            return to_wire(query, failed(query, dns.rcode.SERVFAIL), tcp=tcp)
+        return to_wire(query, answer(query, found, self._names.owns(name)), tcp=tcp)
+
+    async def _find(self, name: str) -> Found | None:
+        if any(under(name, domain) for domain in self._config.vip_domains):
+            try:
+                return Found((await self._vips.vip(name),), APP_TTL)
+            except NotFound:
+                return None
+        self._names.apps = self.instances.names
+        return self._names.find(name)
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        task = asyncio.create_task(self._answer(data, addr))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, data: bytes, addr: Any) -> None:
+        if reply := await self._resolver.resolve(data, tcp=False):
+            self._transport.sendto(reply, addr)
+
+
+def _socket(kind: int, config: Config) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, kind)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    sock.setblocking(False)
+    sock.bind((config.listen_host, config.port))
+    return sock
+
+
+async def _follow(resolver: Resolver, bbs: BbsClient) -> None:
+    async for event in bbs.events():
+        if isinstance(event, Connected):
+            resolver.instances.replace(await bbs.desired_lrps(), await bbs.actual_lrps())
+        else:
+            resolver.instances.apply(event.name, event.message)
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled."""
+    resolver = Resolver(config)
+    slots = asyncio.Semaphore(_MAX_TCP_CLIENTS)
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with slots, asyncio.timeout(_TCP_IDLE_SECONDS):
+                while True:
+                    size = int.from_bytes(await reader.readexactly(2), "big")
+                    reply = await resolver.resolve(await reader.readexactly(size), tcp=True)
+                    if reply is None:
+                        return
+                    writer.write(reply)
+                    await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+    loop = asyncio.get_running_loop()
+    udp = _socket(socket.SOCK_DGRAM, config)
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(resolver), sock=udp)
+    server = await asyncio.start_server(client, sock=_socket(socket.SOCK_STREAM, config))
+    runtime.notify_ready()
+    try:
+        bbs = BbsClient(config.bbs_url)
+        await runtime.keep_trying(lambda: _follow(resolver, bbs), "BBS's events")
+    finally:
+        transport.close()
+        server.close()
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))

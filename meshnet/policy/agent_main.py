@@ -1,0 +1,52 @@
+"""`meshnet run policy-agent`: keeps a cell's kernel rules equal to the policy server's policies.
+
+While the policy server is away the last rules stay. The agent never learns addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshnet.kernel.bpf.datapath import PolicyRules
+from meshnet.policy.planner import plan
+from meshnet.wire import runtime
+from meshnet.wire.policy_client import PolicyClient
+
+log = logging.getLogger("meshnet")
+_PIN_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """The policy server's internal API, and where the cell pins its maps."""
+
+    policy_url: str
+    pin_dir: str
+
+
+async def _follow(client: PolicyClient, rules: PolicyRules) -> None:
+    version = 0
+    while True:
+        version, policies = await client.watch(version)
+        added, removed = rules.replace(plan(policies))
+        if added or removed:
+            log.info("%d policies: %d map entries added, %d removed", len(policies), added, removed)
+        runtime.notify_ready()
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled."""
+    pin_dir = Path(config.pin_dir)
+    rules = await asyncio.to_thread(PolicyRules.open, pin_dir, _PIN_WAIT_SECONDS)
+    client = PolicyClient(config.policy_url)
+    await runtime.keep_trying(lambda: _follow(client, rules), "policy server")
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))

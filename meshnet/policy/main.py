@@ -1,0 +1,46 @@
+"""`meshnet run policy`: the policy server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from meshnet.policy.app import External, Internal
+from meshnet.policy.state import State
+from meshnet.store import Store
+from meshnet.wire import runtime
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where both APIs listen, where policies are kept, and who knows the apps."""
+
+    listen_host: str
+    store: str
+    capi_url: str
+    jwt_secret: str
+    external_port: int = 4002
+    internal_port: int = 4003
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled."""
+    state = State(Store.open(config.store))
+    capi = httpx.AsyncClient(base_url=config.capi_url, timeout=5.0)
+    external = External(state, config.jwt_secret, capi).application()
+    internal = Internal(state).application()
+    host = config.listen_host
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runtime.serve_asgi(external, host=host, port=config.external_port))
+        tasks.create_task(runtime.serve_asgi(internal, host=host, port=config.internal_port))
+        await asyncio.sleep(0)
+        runtime.notify_ready()
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))
