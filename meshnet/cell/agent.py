@@ -1,0 +1,211 @@
+"""The cell agent: keeps the cell's instances equal to what BBS wants of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from meshnet.cell import network, record
+from meshnet.cell.config import FIRST_APP_UID, Config
+from meshnet.cell.instance import Instance, Tools
+from meshnet.cell.plan import plan
+from meshnet.cell.record import Names, Record, lowest_free
+from meshnet.kernel import links
+from meshnet.kernel.iptables import HostPort
+from meshnet.model.errors import Conflict, MeshnetError, PeerError
+from meshnet.wire import bbs_api as api
+from meshnet.wire.bbs_client import Connected
+from meshnet.wire.lease_api import Lease
+
+log = logging.getLogger("meshnet")
+
+PRESENCE_SECONDS, PRESENCE_TTL_SECONDS = 3.0, 15
+_HEAL_SECONDS = 1.0
+_FIRST_HOST = 2  # .0 is the VTEP, .1 the gateway's by silk's custom
+
+
+class Agent:
+    """Instances by guid, and the sessions that drive them."""
+
+    def __init__(self, tools: Tools, lease: Lease) -> None:
+        self._tools, self._lease = tools, lease
+        self.instances: dict[str, Instance] = {}
+        tools.host_ports_changed = self._host_ports_changed
+        self._ports_due = asyncio.Event()
+        self._creating: set[asyncio.Task[None]] = set()
+
+    # --- sessions: each runs for ever, again after each failure ---
+
+    async def follow_bbs(self) -> None:
+        """Follow this cell's events; after each (re)connection compare with the whole list."""
+        cell = self._tools.config.cell_id
+        async for event in self._tools.bbs.events(cell):
+            if isinstance(event, Connected):
+                await self._reconcile(await self._tools.bbs.actual_lrps(cell_id=cell))
+            elif event.name == api.CREATED:
+                self._want(event.message.actual_lrp)
+            elif event.name == api.CHANGED:
+                self._want(api.changed_lrp(event.message))
+            elif event.name == api.REMOVED:
+                key = event.message.actual_lrp.actual_lrp_instance_key
+                if instance := self.instances.get(key.instance_guid):
+                    instance.stop()
+
+    async def be_present(self) -> None:
+        """Keep this cell's presence at BBS."""
+        config = self._tools.config
+        while True:
+            await self._tools.bbs.presence(config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS)
+            await asyncio.sleep(PRESENCE_SECONDS)
+
+    async def write_host_ports(self) -> None:
+        """Commit the nat table once for all changes that came together."""
+        config = self._tools.config
+        while True:
+            await self._ports_due.wait()
+            self._ports_due.clear()
+            ports = [
+                HostPort(i.record.host_port, i.record.address) for i in self.instances.values()
+            ]
+            await asyncio.to_thread(
+                lambda ports=ports: self._tools.iptables.set_host_ports(
+                    config.underlay_ip, ports, overlay_network=config.overlay_network
+                )
+            )
+
+    async def heal(self) -> None:
+        """Give a veth that was set down and up again what the kernel forgot meanwhile, and the
+        programs the tags that were not known before."""
+        down: set[str] = set()
+        while True:
+            await asyncio.sleep(_HEAL_SECONDS)
+            up = {link.name for link in await asyncio.to_thread(links.show) if link.up}
+            for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
+                names = Names(self._tools.config, instance.record)
+                if names.veth not in up:
+                    down.add(names.veth)
+                elif names.veth in down:
+                    down.discard(names.veth)
+                    operations = network.cell_side(instance.record, names)
+                    await asyncio.to_thread(links.apply, None, operations)
+            await self._missing_tags()
+
+    async def _missing_tags(self) -> None:
+        known = {c.address: c.tag for c in self._tools.datapath.containers().values()}
+        for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
+            if known.get(instance.record.address) == 0:
+                with contextlib.suppress(PeerError):
+                    tag = await self._tools.policy.get_tag(instance.record.app_guid)
+                    network.set_tag(self._tools.config, instance.record, tag, self._tools.datapath)
+
+    # --- instances ---
+
+    def adopt(self) -> None:
+        """Take over what an earlier agent left; what was half made is torn down and reported."""
+        for rec in record.load(self._tools.config):
+            self._add(rec).begin(None)
+        self._host_ports_changed()
+
+    async def _reconcile(self, wanted: Iterable[Any]) -> None:
+        todo = plan(wanted, self.instances)
+        for guid in todo.stop:
+            self.instances[guid].stop()
+        for lrp in todo.start:
+            self._want(lrp)
+        for lrp in todo.crashed:
+            with contextlib.suppress(Conflict):
+                await self._tools.bbs.crash_actual(
+                    lrp.actual_lrp_key,
+                    lrp.actual_lrp_instance_key,
+                    "the cell lost the instance",
+                )
+
+    def _want(self, lrp: Any) -> None:
+        key = lrp.actual_lrp_instance_key
+        mine = key.cell_id == self._tools.config.cell_id and lrp.state == api.CLAIMED
+        if not mine or key.instance_guid in self.instances:
+            return
+        task = asyncio.create_task(self._create(lrp))
+        self._creating.add(task)
+        task.add_done_callback(self._creating.discard)
+
+    async def _create(self, lrp: Any) -> None:
+        key = lrp.actual_lrp_instance_key
+        try:
+            desired = await self._tools.bbs.desired_lrp(lrp.actual_lrp_key.process_guid)
+            if key.instance_guid in self.instances:
+                return
+            rec = self._record(lrp, desired)
+            record.save(self._tools.config, rec)
+        except PeerError as exc:
+            log.warning("instance %s: %s", key.instance_guid, exc)
+            return
+        except MeshnetError as exc:
+            with contextlib.suppress(MeshnetError):
+                await self._tools.bbs.crash_actual(lrp.actual_lrp_key, key, str(exc))
+            return
+        self._add(rec).begin(lrp)
+
+    def _record(self, lrp: Any, desired: Any) -> Record:
+        """A record with the lowest free address, host port and uid. Raises Conflict."""
+        config, present = self._tools.config, [i.record for i in self.instances.values()]
+        prefix, _, _ = self._lease.overlay_subnet.rpartition(".")
+        hosts = (int(r.address.rpartition(".")[2]) for r in present)
+        ports = (r.host_port for r in present)
+        properties = desired.network.properties
+        return Record(
+            guid=lrp.actual_lrp_instance_key.instance_guid,
+            process_guid=lrp.actual_lrp_key.process_guid,
+            index=lrp.actual_lrp_key.index,
+            domain=lrp.actual_lrp_key.domain,
+            app_guid=properties.get("policy_group_id") or desired.log_guid,
+            address=f"{prefix}.{lowest_free(_FIRST_HOST, 253, hosts, 'address')}",
+            host_port=lowest_free(config.host_port_first, config.host_ports, ports, "host port"),
+            uid=lowest_free(FIRST_APP_UID, 4000, (r.uid for r in present), "uid"),
+            memory_mb=desired.memory_mb or 256,
+        )
+
+    def _add(self, rec: Record) -> Instance:
+        instance = self.instances[rec.guid] = Instance(self._tools, rec, self._gone)
+        return instance
+
+    def _gone(self, instance: Instance) -> None:
+        if self.instances.get(instance.record.guid) is instance:
+            del self.instances[instance.record.guid]
+        self._host_ports_changed()
+
+    def _host_ports_changed(self) -> None:
+        self._ports_due.set()
+
+    def status(self) -> dict[str, Any]:
+        """For `lab status`, `lab exec` and `lab logs`."""
+        config = self._tools.config
+        return {
+            "cell_id": config.cell_id,
+            "lease": self._lease.overlay_subnet,
+            "instances": [_row(config, i) for i in self.instances.values()],
+            "counters": {k: v for k, v in self._tools.datapath.counters().items() if v},
+        }
+
+
+def _row(config: Config, instance: Instance) -> dict[str, Any]:
+    rec, names = instance.record, Names(config, instance.record)
+    return {
+        "guid": rec.guid,
+        "app_guid": rec.app_guid,
+        "process_guid": rec.process_guid,
+        "index": rec.index,
+        "state": instance.state,
+        "address": rec.address,
+        "host_port": rec.host_port,
+        "uid": rec.uid,
+        "netns": names.netns,
+        "veth": names.veth,
+        "app_pid": instance.app.pid if instance.app else 0,
+        "sidecar_pid": instance.sidecar.pid if instance.sidecar else 0,
+        "app_log": str(names.app_log),
+        "sidecar_log": str(names.sidecar_log),
+    }

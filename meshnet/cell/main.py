@@ -1,0 +1,100 @@
+"""`meshnet run cell`: the agent of one cell, in the cell's network namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from meshnet.cell.agent import Agent
+from meshnet.cell.config import GATEWAY, Config
+from meshnet.cell.droplets import Droplets
+from meshnet.cell.instance import Tools
+from meshnet.cell.overlay import Overlay
+from meshnet.kernel.bpf.datapath import CellDatapath, CellParams
+from meshnet.kernel.iptables import Iptables
+from meshnet.model.errors import PeerError
+from meshnet.wire import runtime
+from meshnet.wire.bbs_client import BbsClient
+from meshnet.wire.lease_api import Lease
+from meshnet.wire.policy_client import PolicyClient
+
+log = logging.getLogger("meshnet")
+_AT_ONCE = 4  # instances built at the same time
+
+
+def _tools(config: Config) -> Tools:
+    for name in ("records", "instances", "bundles", "droplets", "proxies"):
+        (config.run / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    params = CellParams(
+        vip_network=config.vip_range,
+        overlay_network=config.overlay_network,
+        underlay_network=config.underlay_network,
+        gateway=GATEWAY,
+        dns_address=config.dns_address,
+    )
+    datapath = CellDatapath.open(Path(config.pin_dir), params)
+    datapath.set_routers(config.routers)
+    iptables = Iptables()
+    iptables.warm_up()
+    return Tools(
+        config=config,
+        bbs=BbsClient(config.bbs_url),
+        policy=PolicyClient(config.policy_internal_url),
+        datapath=datapath,
+        iptables=iptables,
+        droplets=Droplets(config.run / "droplets"),
+        host_ports_changed=lambda: None,
+        slots=asyncio.Semaphore(_AT_ONCE),
+    )
+
+
+async def _join(overlay: Overlay) -> Lease:
+    while True:
+        with contextlib.suppress(PeerError):
+            return await overlay.join()
+        await asyncio.sleep(0.1)
+
+
+def _status(agent: Agent) -> Starlette:
+    async def status(request: Request) -> JSONResponse:
+        return JSONResponse(agent.status())
+
+    return Starlette(routes=[Route("/status", status)])
+
+
+async def serve(config: Config) -> None:
+    """Serve until cancelled; the instances run on."""
+    tools = _tools(config)
+    overlay = Overlay(config)
+    try:
+        agent = Agent(tools, await _join(overlay))
+        agent.adopt()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(runtime.serve_asgi(_status(agent), uds=config.status_socket))
+            for session, what in (
+                (agent.follow_bbs, "BBS's events"),
+                (agent.be_present, "presence at BBS"),
+                (agent.write_host_ports, "host ports"),
+                (agent.heal, "healing"),
+                (overlay.follow, "leases"),
+            ):
+                tasks.create_task(runtime.keep_trying(session, what))
+            await asyncio.sleep(0)
+            runtime.notify_ready()
+    finally:
+        tools.iptables.close()
+        tools.datapath.close()
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point of the daemon."""
+    parsed = runtime.parse(Config, config)
+    runtime.run_async(lambda: serve(parsed))

@@ -1,0 +1,107 @@
+"""An instance's network: namespace, veth as silk makes it, hooks, redirect. All blocking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meshnet.cell.config import GATEWAY, MTU, Config
+from meshnet.cell.record import Names, Record
+from meshnet.kernel import cgroup, links, netns, vxlan
+from meshnet.kernel.bpf.datapath import CellDatapath
+from meshnet.kernel.bpf.source import APP_HOOKS, SIDECAR_HOOKS, VETH_HOOKS
+from meshnet.kernel.iptables import Iptables
+from meshnet.kernel.ledger import Ledger
+from meshnet.kernel.links import Address, Change, Neighbour, Route, Sysctl, Veth
+from meshnet.model.errors import KernelError, NotFound
+
+
+def cell_side(record: Record, names: Names) -> list[links.Operation]:
+    """What the cell has of the pair, but for the pair itself; may be applied again."""
+    return [
+        Change(names.veth, up=True, arp=False),
+        Address(names.veth, f"{GATEWAY}/32", peer=record.address, scope="link"),
+        Neighbour(names.veth, record.address, vxlan.hardware_address(record.address)),
+        Sysctl(f"net.ipv4.conf.{names.veth}.rp_filter", 1),
+    ]
+
+
+def _instance_side(record: Record) -> list[links.Operation]:
+    return [
+        Change("eth0", up=True, arp=False),
+        Address("eth0", f"{record.address}/32", peer=GATEWAY, scope="link"),
+        Neighbour("eth0", GATEWAY, vxlan.host_hardware_address(record.address)),
+        Route("default", name="eth0", via=GATEWAY, src=record.address),
+    ]
+
+
+def make(
+    config: Config, record: Record, tag: int, datapath: CellDatapath, iptables: Iptables
+) -> None:
+    """Make the namespace and connect it; the programs are on before any packet can pass.
+
+    Raises:
+        KernelError: a step was refused, or a hook is not attached. `remove` takes the rest away.
+    """
+    names = Names(config, record)
+    ledger = Ledger(Path(config.ledger))
+    ledger.record("netns", name=names.netns)
+    netns.create(names.netns)
+    quiet = {f"net.ipv6.conf.{name}.disable_ipv6": 1 for name in ("all", "default")}
+    netns.sysctl(names.netns, quiet)
+    mac, cell_mac = (
+        vxlan.hardware_address(record.address),
+        vxlan.host_hardware_address(record.address),
+    )
+    pair = Veth(names.veth, "eth0", peer_netns=names.netns, mac=cell_mac, peer_mac=mac, mtu=MTU)
+    links.apply(None, [pair])
+    ifindex = links.ifindex(names.veth)
+    datapath.purge_flows(record.address)
+    datapath.set_container(ifindex, record.address, mac, tag)
+    datapath.attach_veth(ifindex, names.veth_links)
+    links.apply(None, cell_side(record, names))
+    links.apply(names.netns, _instance_side(record))
+    iptables.redirect_inbound(names.netns, record.address)
+    ledger.record("cgroup", path=names.cgroup)
+    datapath.attach_app(cgroup.create(names.app_cgroup), names.app_links)
+    datapath.attach_sidecar(cgroup.create(names.sidecar_cgroup), names.sidecar_links)
+    check_hooks(datapath, names)
+
+
+def check_hooks(datapath: CellDatapath, names: Names) -> None:
+    """Raise KernelError where a hook of the instance is not attached: then it must not start."""
+    for hooks, directory in (
+        (APP_HOOKS, names.app_links),
+        (SIDECAR_HOOKS, names.sidecar_links),
+        (VETH_HOOKS, names.veth_links),
+    ):
+        missing = {hook.name for hook in hooks} - datapath.attached(directory)
+        if missing:
+            raise KernelError(f"hooks not attached: {', '.join(sorted(missing))}")
+
+
+def remove(config: Config, record: Record, datapath: CellDatapath) -> None:
+    """Take an instance's network away, as far as it is there."""
+    names = Names(config, record)
+    ledger = Ledger(Path(config.ledger))
+    try:
+        datapath.delete_container(links.ifindex(names.veth))
+        links.apply(None, [links.Delete(names.veth)])
+    except NotFound:
+        pass
+    for directory in (names.veth_links, names.app_links, names.sidecar_links, names.links):
+        datapath.detach(directory)
+    if netns.exists(names.netns):
+        netns.delete(names.netns)
+    ledger.forget("netns", name=names.netns)
+    if cgroup.exists(names.cgroup):
+        cgroup.kill(names.cgroup)
+        cgroup.remove(names.cgroup)
+    ledger.forget("cgroup", path=names.cgroup)
+    datapath.purge_flows(record.address)
+
+
+def set_tag(config: Config, record: Record, tag: int, datapath: CellDatapath) -> None:
+    """Tell the programs the app's tag, once it is known."""
+    ifindex = links.ifindex(Names(config, record).veth)
+    mac = vxlan.hardware_address(record.address)
+    datapath.set_container(ifindex, record.address, mac, tag)

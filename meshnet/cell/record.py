@@ -1,0 +1,95 @@
+"""An instance as the agent remembers it: one JSON file, and every name that follows from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from meshnet.cell.config import Config
+from meshnet.model.errors import Conflict
+
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What must be known to find everything an instance has.
+
+    Attributes:
+        running: whether BBS was told that it runs: such an instance is adopted after a restart,
+            any other is torn down.
+    """
+
+    guid: str
+    process_guid: str
+    index: int
+    domain: str
+    app_guid: str
+    address: str
+    host_port: int
+    uid: int
+    memory_mb: int
+    running: bool = False
+
+
+class Names:
+    """Names and paths of one instance."""
+
+    def __init__(self, config: Config, record: Record) -> None:
+        guid = record.guid
+        octets = "".join(f"{int(part):03d}" for part in record.address.split("."))
+        self.netns = config.netns_prefix + guid[:8]
+        self.veth = f"s-{octets}"  # as silk: s-010255030004
+        self.cgroup = f"{config.cgroup}/{guid}"
+        self.app_cgroup, self.sidecar_cgroup = f"{self.cgroup}/app", f"{self.cgroup}/sidecar"
+        self.shim_cgroup = f"{self.cgroup}/shim"
+        self.dir = config.run / "instances" / guid
+        self.ads_dir, self.envoy_dir, self.home = (self.dir / d for d in ("ads", "envoy", "home"))
+        self.links = Path(config.pin_dir) / "links" / guid
+        self.app_links, self.sidecar_links = self.links / "app", self.links / "sidecar"
+        self.veth_links = self.links / "veth"
+        self.app_id, self.sidecar_id = (f"{self.netns}-{kind}" for kind in ("app", "sidecar"))
+        logs = Path(config.log_dir)
+        self.app_log = logs / f"{config.cell_id}.{guid}.app.log"
+        self.sidecar_log = logs / f"{config.cell_id}.{guid}.sidecar.log"
+
+    def bundle(self, config: Config, container_id: str) -> Path:
+        """A container's bundle directory."""
+        return config.run / "bundles" / container_id
+
+
+def _directory(config: Config) -> Path:
+    return config.run / "records"
+
+
+def save(config: Config, record: Record) -> None:
+    """Write an instance's file, atomically."""
+    path = _directory(config) / (record.guid + SUFFIX)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    os.rename(new, path)
+
+
+def forget(config: Config, guid: str) -> None:
+    """Remove an instance's file."""
+    (_directory(config) / (guid + SUFFIX)).unlink(missing_ok=True)
+
+
+def load(config: Config) -> list[Record]:
+    """Every instance that has a file."""
+    found = []
+    for path in sorted(_directory(config).glob(f"*{SUFFIX}")):
+        found.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def lowest_free(first: int, count: int, used: Iterable[int], what: str) -> int:
+    """The lowest number in first..first+count-1 that is not used. Raises Conflict."""
+    taken = set(used)
+    for number in range(first, first + count):
+        if number not in taken:
+            return number
+    raise Conflict(f"no free {what} on this cell: all {count} are used")
