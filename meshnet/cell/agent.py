@@ -63,18 +63,19 @@ class Agent:
 
     async def write_host_ports(self) -> None:
         """Commit the nat table once for all changes that came together."""
-        config = self._tools.config
         while True:
             await self._ports_due.wait()
             self._ports_due.clear()
             ports = [
                 HostPort(i.record.host_port, i.record.address) for i in self.instances.values()
             ]
-            await asyncio.to_thread(
-                lambda ports=ports: self._tools.iptables.set_host_ports(
-                    config.underlay_ip, ports, overlay_network=config.overlay_network
-                )
-            )
+            await asyncio.to_thread(self._commit, ports)
+
+    def _commit(self, ports: list[HostPort]) -> None:
+        config = self._tools.config
+        self._tools.iptables.set_host_ports(
+            config.underlay_ip, ports, overlay_network=config.overlay_network
+        )
 
     async def heal(self) -> None:
         """Give a veth that was set down and up again what the kernel forgot meanwhile, and the

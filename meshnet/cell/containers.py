@@ -71,7 +71,7 @@ def sidecar_spec(config: Config, record: Record) -> ContainerSpec:
     return ContainerSpec(
         id=names.sidecar_id,
         bundle_dir=names.bundle(config, names.sidecar_id),
-        argv=envoy_argv(_ENVOY, f"{_ENVOY_DIR}/bootstrap.json"),
+        argv=envoy_argv(_ENVOY, ("-c", f"{_ENVOY_DIR}/bootstrap.json")),
         env={"PATH": "/usr/bin:/bin"},
         uid=SIDECAR_UID,
         gid=SIDECAR_UID,

@@ -200,6 +200,8 @@ class Instance:
     # --- run and end ---
 
     def _adopt(self) -> None:
+        if not self.record.running:
+            raise Crashed("the cell agent ended while it was being started")
         try:
             self.app, self.sidecar = containers.adopt(self._tools.config, self.record)
         except NotFound as exc:

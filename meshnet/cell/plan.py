@@ -22,7 +22,7 @@ def plan(wanted: Iterable[Any], present: Iterable[str]) -> Plan:
     """Compare BBS's records of this cell with the guids of the instances it has.
 
     A CLAIMED instance that is not there is started. A RUNNING one that is not there was lost with
-    the agent or the machine: BBS hears of its crash, and decides. What BBS does not want is stopped.
+    the agent or the machine: BBS hears of its crash, and decides. The rest is stopped.
     """
     have = set(present)
     active = {

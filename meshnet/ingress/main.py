@@ -1,6 +1,6 @@
 """`meshnet run ingress`: becomes the ingress Envoy of a router.
 
-It writes the bootstrap, drops its privileges and executes Envoy, so that the supervisor watches
+It drops its privileges and executes Envoy, so that the supervisor watches
 Envoy itself. A small child waits until Envoy is live, says so to the supervisor and ends.
 """
 
@@ -73,17 +73,16 @@ def run(config: dict[str, Any]) -> None:
         admin_socket="admin.sock",
         metrics_address=c.underlay_ip,
     )
-    path = run_dir / "bootstrap.json"
-    path.write_text(json.dumps(bootstrap), encoding="utf-8")
     if os.fork() == 0:
         _announce(str(admin))
-    # Relative paths from here on: the directories above are not open to Envoy's user.
+    # Envoy's user can enter none of the directories above: the socket's path is relative to the
+    # working directory, and the bootstrap goes on the command line.
     os.chdir(run_dir)
     os.environ.pop("NOTIFY_SOCKET", None)
     os.setgroups([])
     os.setresgid(c.uid, c.uid, c.uid)
     os.setresuid(c.uid, c.uid, c.uid)
-    os.execv(c.envoy, envoy_argv(c.envoy, path.name))
+    os.execv(c.envoy, envoy_argv(c.envoy, ("--config-yaml", json.dumps(bootstrap))))
 
 
 def _announce(admin: str) -> None:

@@ -72,6 +72,7 @@ class Pilot:
     async def serve_sidecars(self) -> None:
         """Serve each announced sidecar on its own socket, as they come and go."""
         directory = Path(self._config.proxies_dir)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # whoever comes first
         watch = Watch(directory)
         try:
             while True:

@@ -15,10 +15,14 @@ _MANAGER = (
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def envoy_argv(envoy: str, bootstrap_path: str) -> list[str]:
-    """The command line; one worker thread, no hot restart."""
+def envoy_argv(envoy: str, bootstrap: tuple[str, str]) -> list[str]:
+    """The command line; one worker thread, no hot restart.
+
+    Args:
+        bootstrap: ("-c", path) or ("--config-yaml", text).
+    """
     return [
-        *(envoy, "-c", bootstrap_path, "--concurrency", "1", "--disable-hot-restart"),
+        *(envoy, *bootstrap, "--concurrency", "1", "--disable-hot-restart"),
         *("--log-level", "warning"),
     ]
 

@@ -1,0 +1,188 @@
+"""Which daemon runs in which node, with which configuration. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from netns_lab.paths import Paths
+from netns_lab.topology import LB_CHECK_OFFSET, Node, Topology
+
+ENVOY_UID = 50001
+_DNS = "169.254.0.2"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What only the lab's own components know."""
+
+    jwt: str
+    internal_password: str
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """One process: `meshnet run <room>` in a node."""
+
+    node: str
+    room: str
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As in logs and status: node.room."""
+        return f"{self.node}.{self.room}"
+
+
+def daemons(topology: Topology, paths: Paths, secrets: Secrets, envoy: str) -> list[Daemon]:
+    """Every daemon of a lab, in the order in which they are started."""
+    found = _control(topology, paths, secrets)
+    for cell in topology.of("cell"):
+        found += _cell(topology, paths, cell, envoy)
+    for router in topology.of("router"):
+        found.append(_ingress(topology, paths, router, envoy))
+    return [*found, _lb(topology, paths)]
+
+
+def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]:
+    ip, node = topology.control_ip, topology.of("control")[0].name
+    store = {room: str(paths.state / f"{room}.db") for room in _STORES}
+    static = {topology.address(cell): topology.lease(cell) for cell in topology.of("cell")}
+    rooms: dict[str, dict[str, Any]] = {
+        "bbs": {"store": store["bbs"]},
+        "lease": {"store": store["lease"], "overlay": topology.overlay, "static": static},
+        "copilot": {
+            "store": store["copilot"],
+            "bbs_url": f"http://{ip}:8889",
+            "vip_range": topology.vips,
+        },
+        "policy": {
+            "store": store["policy"],
+            "capi_url": f"http://{ip}",
+            "jwt_secret": secrets.jwt,
+        },
+        "capi": _capi(topology, paths, secrets, store["capi"]),
+    }
+    found = [Daemon(node, room, {"listen_host": ip, **c}) for room, c in rooms.items()]
+    pilot = {**_pilot(topology, paths, node), "ads_listen": f"{ip}:15010"}
+    return [*found, Daemon(node, "pilot", pilot), Daemon(node, "dns", _dns(topology, ip))]
+
+
+_STORES = ("lease", "bbs", "policy", "copilot", "capi")
+
+
+def _capi(topology: Topology, paths: Paths, secrets: Secrets, store: str) -> dict[str, Any]:
+    ip = topology.control_ip
+    return {
+        "store": store,
+        "droplet_dir": str(paths.state / "droplets"),
+        "copilot_addr": f"{ip}:9001",
+        "bbs_url": f"http://{ip}:8889",
+        "policy_url": f"http://{ip}:4002",
+        "policy_internal_url": f"http://{ip}:4003",
+        "jwt_secret": secrets.jwt,
+        "users": dict(topology.users),
+        "internal_user": "internal_user",
+        "internal_password": secrets.internal_password,
+        "domains": [
+            {"name": d.name, "internal": d.internal, "istio": d.istio} for d in topology.domains
+        ],
+    }
+
+
+def _pilot(topology: Topology, paths: Paths, node: str) -> dict[str, Any]:
+    return {
+        "node_name": node,
+        "mcp_addr": f"{topology.control_ip}:9009",
+        "status_socket": str(paths.socket(node, "pilot")),
+    }
+
+
+def zone(topology: Topology) -> dict[str, list[str]]:
+    """The lab's own names."""
+    names = {f"{n.name}.{topology.name}.lab": [topology.address(n)] for n in topology.nodes}
+    for service in ("api", "uaa", "log-cache"):
+        names[f"{service}.{topology.system_domain}"] = [topology.control_ip]
+    for domain in topology.domains:
+        if not domain.internal:
+            names[f"*.{domain.name}"] = [topology.public_ip]
+    return names
+
+
+def _dns(topology: Topology, host: str) -> dict[str, Any]:
+    ip = topology.control_ip
+    return {
+        "listen_host": host,
+        "bbs_url": f"http://{ip}:8889",
+        "vip_resolver_addr": f"{ip}:9002",
+        "zone": zone(topology),
+        "vip_domains": [d.name for d in topology.domains if d.internal and d.istio],
+        "internal_domains": [d.name for d in topology.domains if d.internal and not d.istio],
+    }
+
+
+def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str) -> list[Daemon]:
+    ip, name = topology.control_ip, cell.name
+    run_dir, pin_dir = paths.run / "cells" / name, paths.bpf / name
+    agent = {
+        "lab": topology.name,
+        "cell_id": name,
+        "underlay_ip": topology.address(cell),
+        "underlay_network": topology.underlay,
+        "overlay_network": topology.overlay,
+        "vni": topology.vni,
+        "vxlan_port": topology.vxlan_port,
+        "vip_range": topology.vips,
+        "routers": [topology.address(r) for r in topology.of("router")],
+        "lease_url": f"http://{ip}:4103",
+        "bbs_url": f"http://{ip}:8889",
+        "policy_internal_url": f"http://{ip}:4003",
+        "run_dir": str(run_dir),
+        "pin_dir": str(pin_dir),
+        "ledger": str(paths.cell_ledger(name)),
+        "log_dir": str(paths.log),
+        "cgroup": f"{paths.cgroup}/{name}",
+        "netns_prefix": f"{topology.netns(name)}-",
+        "envoy": envoy,
+        "status_socket": str(paths.socket(name, "cell")),
+    }
+    pilot = {**_pilot(topology, paths, name), "proxies_dir": str(run_dir / "proxies")}
+    policy = {"policy_url": f"http://{ip}:4003", "pin_dir": str(pin_dir)}
+    return [
+        Daemon(name, "cell", agent),
+        Daemon(name, "pilot", pilot),
+        Daemon(name, "policy-agent", policy),
+        Daemon(name, "dns", _dns(topology, _DNS)),
+    ]
+
+
+def _ingress(topology: Topology, paths: Paths, router: Node, envoy: str) -> Daemon:
+    return Daemon(
+        router.name,
+        "ingress",
+        {
+            "node_name": router.name,
+            "underlay_ip": topology.address(router),
+            "public_ip": topology.public_ip,
+            "pilot_addr": f"{topology.control_ip}:15010",
+            "envoy": envoy,
+            "run_dir": str(paths.run / "routers" / router.name),
+            "uid": ENVOY_UID,
+        },
+    )
+
+
+def _lb(topology: Topology, paths: Paths) -> Daemon:
+    node = topology.of("lb")[0].name
+    return Daemon(
+        node,
+        "lb",
+        {
+            "public_ip": topology.public_ip,
+            "own_ip": topology.at(LB_CHECK_OFFSET),
+            "ifname": "eth0",
+            "routers": [topology.address(r) for r in topology.of("router")],
+            "pin_dir": str(paths.bpf / node),
+            "status_socket": str(paths.socket(node, "lb")),
+        },
+    )

@@ -1,0 +1,110 @@
+"""What a lab is doing: its daemons, cells, instances and proxies, from their status sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from netns_lab.paths import Paths
+
+_TIMEOUT = 2.0
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(path: Path) -> dict[str, Any] | None:
+    """GET /status at a unix socket; None where nobody answers."""
+    connection = _Connection(path)
+    try:
+        connection.request("GET", "/status")
+        value: dict[str, Any] = json.loads(connection.getresponse().read())
+        return value
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def lab(paths: Paths) -> dict[str, Any]:
+    """The lab.json of a lab that is up."""
+    value: dict[str, Any] = json.loads(paths.lab_json.read_text(encoding="utf-8"))
+    return value
+
+
+def _nodes(paths: Paths, role: str) -> list[str]:
+    return [node["name"] for node in lab(paths)["nodes"] if node["role"] == role]
+
+
+def collect(paths: Paths) -> dict[str, Any]:
+    """Everything `lab status` shows."""
+    supervisor = ask(paths.supervisor_socket) or {"daemons": []}
+    pilots = [*_nodes(paths, "control"), *_nodes(paths, "cell")]
+    return {
+        "lab": paths.lab,
+        "daemons": supervisor["daemons"],
+        "lb": {n: ask(paths.socket(n, "lb")) for n in _nodes(paths, "lb")},
+        "cells": {n: ask(paths.socket(n, "cell")) for n in _nodes(paths, "cell")},
+        "pilots": {n: ask(paths.socket(n, "pilot")) for n in pilots},
+    }
+
+
+def missing(paths: Paths) -> str:
+    """What keeps the mesh from being ready, in words; empty when it is."""
+    supervisor = ask(paths.supervisor_socket)
+    if supervisor is None:
+        return "the supervisor"
+    waiting = [d["name"] for d in supervisor["daemons"] if not d["ready"]]
+    if waiting:
+        return ", ".join(waiting)
+    for name in _nodes(paths, "lb"):
+        balancer = ask(paths.socket(name, "lb")) or {"routers": []}
+        if len(balancer["routers"]) < len(_nodes(paths, "router")):
+            return "routers behind the load balancer"
+    for name in _nodes(paths, "control"):
+        pilot = ask(paths.socket(name, "pilot"))
+        if not pilot or not pilot["synced_mcp"]:
+            return f"Pilot on {name}"
+    return _ingress(paths)
+
+
+def _ingress(paths: Paths) -> str:
+    """Ask ingress for a host that nobody has: its own 404 says that the whole way is open."""
+    connection = http.client.HTTPConnection(lab(paths)["ingress"], timeout=_TIMEOUT)
+    try:
+        connection.request("GET", "/", headers={"Host": "nobody.invalid"})
+        if connection.getresponse().status == http.client.NOT_FOUND:
+            return ""
+    except (OSError, http.client.HTTPException):
+        pass
+    finally:
+        connection.close()
+    return "ingress to answer"
+
+
+def well(paths: Paths) -> bool:
+    """Whether a lab is up and nothing of it is missing."""
+    try:
+        return not missing(paths)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def instances(paths: Paths) -> list[dict[str, Any]]:
+    """Every instance on every cell, each with its cell's name."""
+    found = []
+    for name in _nodes(paths, "cell"):
+        cell = ask(paths.socket(name, "cell"))
+        found += [{**row, "cell": name} for row in (cell or {"instances": []})["instances"]]
+    return found

@@ -1,0 +1,169 @@
+"""`meshnet run supervisor`: starts a lab's daemons, each in its node, and restarts dead ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from meshnet.kernel import cgroup, netns, procs
+from meshnet.wire import runtime
+from netns_lab.paths import Paths
+
+log = logging.getLogger("meshnet")
+
+FIRST_PAUSE, MOST_PAUSE = 0.1, 5.0  # seconds before a dead daemon is started again
+STEADY_SECONDS = 10.0  # a daemon that ran so long starts over at the first pause
+STOP_SECONDS = 5.0
+MAX_LOG_BYTES = 16 * 1024 * 1024
+_LOG_CHECK_SECONDS = 10.0
+
+
+@dataclass
+class Watched:
+    """One daemon and how it fares."""
+
+    name: str
+    room: str
+    netns: str
+    config: Path
+    log: Path
+    pid: int = 0
+    ready: bool = False
+    restarts: int = 0
+    since: float = field(default_factory=time.time)
+
+    def row(self) -> dict[str, Any]:
+        """For `lab status`."""
+        keys = ("name", "room", "pid", "ready", "restarts", "since")
+        return {key: getattr(self, key) for key in keys} | {"log": str(self.log)}
+
+
+class Supervisor:
+    """All daemons of a lab."""
+
+    def __init__(self, paths: Paths, daemons: list[Watched]) -> None:
+        self._paths, self.daemons = paths, daemons
+        self._group = cgroup.create(f"{paths.cgroup}/daemons")
+
+    async def keep(self, daemon: Watched) -> None:
+        """Run one daemon for ever."""
+        pause = FIRST_PAUSE
+        notify = _Notify(self._paths.run / "sock" / f"{daemon.name}.notify", daemon)
+        try:
+            while True:
+                began = time.monotonic()
+                await self._run(daemon, notify)
+                if time.monotonic() - began > STEADY_SECONDS:
+                    pause = FIRST_PAUSE
+                daemon.restarts += 1
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MOST_PAUSE)
+        finally:
+            notify.close()
+
+    async def _run(self, daemon: Watched, notify: _Notify) -> None:
+        line = [sys.executable, "-m", "meshnet.cli.main", "run", daemon.room]
+        process = procs.start(
+            [*line, "--config", str(daemon.config)],
+            log=daemon.log,
+            env={**os.environ, "NOTIFY_SOCKET": str(notify.path)},
+            netns=netns.path(daemon.netns),
+            cgroups=[self._group],
+        )
+        daemon.pid, daemon.ready, daemon.since = process.pid, False, time.time()
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(process.fileno(), ended.set)
+        try:
+            await ended.wait()
+            log.warning("%s (pid %d) ended: %s", daemon.name, process.pid, process.exit_status())
+        except asyncio.CancelledError:
+            process.signal(signal.SIGTERM)
+            await asyncio.to_thread(process.stop, STOP_SECONDS)
+            raise
+        finally:
+            loop.remove_reader(process.fileno())
+            process.wait(0)
+            process.close()
+            daemon.ready = False
+
+    async def cap_logs(self) -> None:
+        """Empty a log that has grown too large; its writers append, so they go on at its start."""
+        while True:
+            for path in self._paths.log.glob("*.log"):
+                if path.stat().st_size > MAX_LOG_BYTES:
+                    os.truncate(path, 0)
+            await asyncio.sleep(_LOG_CHECK_SECONDS)
+
+    def application(self) -> Starlette:
+        """The status socket's application."""
+
+        async def status(request: Request) -> JSONResponse:
+            return JSONResponse({"daemons": [d.row() for d in self.daemons]})
+
+        return Starlette(routes=[Route("/status", status)])
+
+
+class _Notify:
+    """One daemon's sd_notify(3) socket."""
+
+    def __init__(self, path: Path, daemon: Watched) -> None:
+        self.path, self._daemon = path, daemon
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(str(path))
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def _read(self) -> None:
+        if b"READY=1" in self._socket.recv(4096).split(b"\n"):
+            self._daemon.ready = True
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+
+async def serve(paths: Paths, daemons: list[Watched]) -> None:
+    """Supervise until cancelled; then every daemon is ended."""
+    supervisor = Supervisor(paths, daemons)
+    async with asyncio.TaskGroup() as tasks:
+        app = supervisor.application()
+        tasks.create_task(runtime.serve_asgi(app, uds=str(paths.supervisor_socket)))
+        tasks.create_task(supervisor.cap_logs())
+        for daemon in daemons:
+            tasks.create_task(supervisor.keep(daemon))
+
+
+def run(config: dict[str, Any]) -> None:
+    """Entry point; `config` is {"lab": ..., "daemons": [{name, room, netns}]}."""
+    paths = Paths(config["lab"])
+    daemons = [
+        Watched(
+            **row,
+            config=paths.run / "config" / f"{row['name']}.json",
+            log=paths.log / f"{row['name']}.log",
+        )
+        for row in config["daemons"]
+    ]
+    runtime.run_async(lambda: serve(paths, daemons))
+
+
+def write_config(paths: Paths, rows: list[dict[str, str]]) -> Path:
+    """The supervisor's own configuration file."""
+    path = paths.run / "config" / "supervisor.json"
+    path.write_text(json.dumps({"lab": paths.lab, "daemons": rows}), encoding="utf-8")
+    return path
