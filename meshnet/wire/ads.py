@@ -21,6 +21,7 @@ class _Type:
     """What one resource type's subscription looks like, and what the proxy has."""
 
     wildcard: bool = False
+    answered: bool = False
     names: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)  # name -> version, as last sent
     missing: set[str] = field(default_factory=set)  # subscribed, told that there is none
@@ -97,7 +98,8 @@ class DeltaStream:
             changed, removed = _difference(state, view[type_url])
             if type_url == CLUSTERS and removed and not self._routes_settled(view):
                 removed = []
-            if changed or removed:
+            # A proxy waits for the first answer to a wildcard, if only to hear that there is nothing.
+            if changed or removed or (state.wildcard and not state.answered):
                 due.append(self._response(type_url, state, changed, removed))
         return due
 
@@ -130,6 +132,7 @@ class DeltaStream:
     ) -> Any:
         self._nonce += 1
         self.pushes += 1
+        state.answered = True
         state.pending = str(self._nonce)
         state.pending_names = (*(name for name, _ in changed), *removed)
         response = discovery_pb2.DeltaDiscoveryResponse(
