@@ -78,7 +78,6 @@ def run(config: dict[str, Any]) -> None:
     # Envoy's user can enter none of the directories above: the socket's path is relative to the
     # working directory, and the bootstrap goes on the command line.
     os.chdir(run_dir)
-    os.environ.pop("NOTIFY_SOCKET", None)
     os.setgroups([])
     os.setresgid(c.uid, c.uid, c.uid)
     os.setresuid(c.uid, c.uid, c.uid)

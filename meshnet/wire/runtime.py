@@ -67,8 +67,12 @@ def parse(cls: type[T], mapping: Mapping[str, Any]) -> T:
     return cls(**mapping)
 
 
+# Taken out of the environment, so that no child (runc would use it) takes it for its own.
+_notify_address = os.environ.pop("NOTIFY_SOCKET", "")
+
+
 def _sd_notify(text: str) -> None:
-    address = os.environ.get("NOTIFY_SOCKET", "")
+    address = _notify_address
     if not address:
         return
     if address.startswith("@"):
