@@ -10,12 +10,15 @@ from typing import Any
 
 from meshnet.cell import network, record
 from meshnet.cell.config import FIRST_APP_UID, Config
-from meshnet.cell.instance import Instance, Tools
-from meshnet.cell.plan import plan
+from meshnet.cell.host_ports import HostPorts
+from meshnet.cell.instance import RETRY_SECONDS, Instance, Tools
+from meshnet.cell.plan import plan, plan_healing
 from meshnet.cell.record import Names, Record, lowest_free
+from meshnet.cell.threads import in_thread
 from meshnet.kernel import links
 from meshnet.kernel.iptables import HostPort
-from meshnet.model.errors import Conflict, MeshnetError, PeerError
+from meshnet.kernel.link_watch import LinkWatch
+from meshnet.model.errors import Conflict, MeshnetError, NotFound, PeerError
 from meshnet.wire import bbs_api as api
 from meshnet.wire.bbs_client import Connected
 from meshnet.wire.lease_api import Lease
@@ -33,9 +36,9 @@ class Agent:
     def __init__(self, tools: Tools, lease: Lease) -> None:
         self._tools, self._lease = tools, lease
         self.instances: dict[str, Instance] = {}
-        tools.host_ports_changed = self._host_ports_changed
-        self._ports_due = asyncio.Event()
-        self._creating: set[asyncio.Task[None]] = set()
+        self._host_ports = HostPorts(tools.config, tools.iptables, self._ports)
+        tools.host_ports_written = self._host_ports.written
+        self._creating: dict[str, asyncio.Task[None]] = {}
 
     # --- sessions: each runs for ever, again after each failure ---
 
@@ -50,8 +53,10 @@ class Agent:
             elif event.name == api.CHANGED:
                 self._want(api.changed_lrp(event.message))
             elif event.name == api.REMOVED:
-                key = event.message.actual_lrp.actual_lrp_instance_key
-                if instance := self.instances.get(key.instance_guid):
+                guid = event.message.actual_lrp.actual_lrp_instance_key.instance_guid
+                if creating := self._creating.pop(guid, None):
+                    creating.cancel()
+                if instance := self.instances.get(guid):
                     instance.stop()
 
     async def be_present(self) -> None:
@@ -62,36 +67,38 @@ class Agent:
             await asyncio.sleep(PRESENCE_SECONDS)
 
     async def write_host_ports(self) -> None:
-        """Commit the nat table once for all changes that came together."""
-        while True:
-            await self._ports_due.wait()
-            self._ports_due.clear()
-            ports = [
-                HostPort(i.record.host_port, i.record.address) for i in self.instances.values()
-            ]
-            await asyncio.to_thread(self._commit, ports)
+        """Keep the cell's nat table equal to the instances."""
+        await self._host_ports.follow()
 
-    def _commit(self, ports: list[HostPort]) -> None:
-        config = self._tools.config
-        self._tools.iptables.set_host_ports(
-            config.underlay_ip, ports, overlay_network=config.overlay_network
-        )
+    async def heal_links(self) -> None:
+        """Give a veth that was set down and up again what the kernel forgot meanwhile.
 
-    async def heal(self) -> None:
-        """Give a veth that was set down and up again what the kernel forgot meanwhile, and the
-        programs the tags that were not known before."""
-        down: set[str] = set()
+        Setting a link down empties its neighbour table, permanent entries too.
+        """
+        watch, news = LinkWatch(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(watch.fileno(), news.set)
+        try:
+            down: set[str] = set()
+            while True:
+                await news.wait()
+                news.clear()
+                came_up = plan_healing(watch.read(), down)
+                for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
+                    names = Names(self._tools.config, instance.record)
+                    if came_up is None or names.veth in came_up:
+                        log.info("instance %s: its link is up again", instance.record.guid)
+                        operations = network.cell_side(instance.record, names)
+                        with contextlib.suppress(NotFound):
+                            await in_thread(links.apply, None, operations)
+        finally:
+            loop.remove_reader(watch.fileno())
+            watch.close()
+
+    async def learn_tags(self) -> None:
+        """Tell the programs the tags that the policy server could not be asked for before."""
         while True:
             await asyncio.sleep(_HEAL_SECONDS)
-            up = {link.name for link in await asyncio.to_thread(links.show) if link.up}
-            for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
-                names = Names(self._tools.config, instance.record)
-                if names.veth not in up:
-                    down.add(names.veth)
-                elif names.veth in down:
-                    down.discard(names.veth)
-                    operations = network.cell_side(instance.record, names)
-                    await asyncio.to_thread(links.apply, None, operations)
             await self._missing_tags()
 
     async def _missing_tags(self) -> None:
@@ -108,7 +115,7 @@ class Agent:
         """Take over what an earlier agent left; what was half made is torn down and reported."""
         for rec in record.load(self._tools.config):
             self._add(rec).begin(None)
-        self._host_ports_changed()
+        self._host_ports.changed()
 
     async def _reconcile(self, wanted: Iterable[Any]) -> None:
         todo = plan(wanted, self.instances)
@@ -126,29 +133,33 @@ class Agent:
 
     def _want(self, lrp: Any) -> None:
         key = lrp.actual_lrp_instance_key
+        guid = key.instance_guid
         mine = key.cell_id == self._tools.config.cell_id and lrp.state == api.CLAIMED
-        if not mine or key.instance_guid in self.instances:
+        if not mine or guid in self.instances or guid in self._creating:
             return
-        task = asyncio.create_task(self._create(lrp))
-        self._creating.add(task)
-        task.add_done_callback(self._creating.discard)
+        task = self._creating[guid] = asyncio.create_task(self._create(lrp))
+        task.add_done_callback(lambda _: self._creating.pop(guid, None))
 
     async def _create(self, lrp: Any) -> None:
-        key = lrp.actual_lrp_instance_key
         try:
-            desired = await self._tools.bbs.desired_lrp(lrp.actual_lrp_key.process_guid)
-            if key.instance_guid in self.instances:
-                return
+            desired = await self._desired(lrp.actual_lrp_key.process_guid)
             rec = self._record(lrp, desired)
             record.save(self._tools.config, rec)
-        except PeerError as exc:
-            log.warning("instance %s: %s", key.instance_guid, exc)
-            return
         except MeshnetError as exc:
             with contextlib.suppress(MeshnetError):
-                await self._tools.bbs.crash_actual(lrp.actual_lrp_key, key, str(exc))
+                await self._tools.bbs.crash_actual(
+                    lrp.actual_lrp_key, lrp.actual_lrp_instance_key, str(exc)
+                )
             return
-        self._add(rec).begin(lrp)
+        self._add(rec).begin(desired)
+
+    async def _desired(self, process_guid: str) -> Any:
+        while True:
+            try:
+                return await self._tools.bbs.desired_lrp(process_guid)
+            except PeerError as exc:
+                log.warning("process %s: %s", process_guid, exc)
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _record(self, lrp: Any, desired: Any) -> Record:
         """A record with the lowest free address, host port and uid. Raises Conflict."""
@@ -176,10 +187,11 @@ class Agent:
     def _gone(self, instance: Instance) -> None:
         if self.instances.get(instance.record.guid) is instance:
             del self.instances[instance.record.guid]
-        self._host_ports_changed()
+        self._host_ports.changed()
 
-    def _host_ports_changed(self) -> None:
-        self._ports_due.set()
+    def _ports(self) -> list[HostPort]:
+        present = [one.record for one in self.instances.values()]
+        return [HostPort(rec.host_port, rec.address) for rec in present]
 
     def status(self) -> dict[str, Any]:
         """For `lab status`, `lab exec` and `lab logs`."""

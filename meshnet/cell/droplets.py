@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ import httpx
 from meshnet.model.errors import InputError, PeerError
 
 MAX_UNPACKED_BYTES = 4 * 1024 * 1024 * 1024
+PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.2
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Droplets:
@@ -24,12 +30,28 @@ class Droplets:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def fetch(self, download: Any) -> Path:
-        """The file of a DownloadAction, from the cache or its address. Raises PeerError."""
+        """The file of a DownloadAction, from the cache or its address.
+
+        An API that is just being restarted is waited for, PATIENCE_SECONDS: a crash of the instance
+        would be answered with a back-off of minutes.
+
+        Raises:
+            InputError: there is nothing to fetch, or it is not what the checksum says.
+            PeerError: its address does not answer.
+        """
         sha256 = download.checksum_value
+        if not _SHA256.fullmatch(sha256):
+            raise InputError("the process has no droplet with a SHA-256 checksum")
         path = self._directory / f"{sha256}.tgz"
+        deadline = time.monotonic() + PATIENCE_SECONDS
         async with self._locks.setdefault(sha256, asyncio.Lock()):
-            if not path.exists():
-                await self._download(getattr(download, "from"), sha256, path)
+            while not path.exists():
+                try:
+                    await self._download(getattr(download, "from"), sha256, path)
+                except PeerError:
+                    if time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(_PAUSE_SECONDS)
         return path
 
     async def _download(self, url: str, sha256: str, path: Path) -> None:
@@ -39,8 +61,10 @@ class Droplets:
                 httpx.AsyncClient(timeout=30.0) as http,
                 http.stream("GET", url) as reply,
             ):
-                if reply.status_code != httpx.codes.OK:
+                if reply.status_code >= 500:
                     raise PeerError(f"the droplet's download ended with HTTP {reply.status_code}")
+                if reply.status_code != httpx.codes.OK:
+                    raise InputError(f"no droplet there: HTTP {reply.status_code}")
                 with new.open("wb") as target:
                     async for block in reply.aiter_bytes():
                         digest.update(block)
@@ -49,7 +73,7 @@ class Droplets:
             raise PeerError(f"the droplet cannot be fetched: {type(exc).__name__}") from exc
         if digest.hexdigest() != sha256:
             new.unlink()
-            raise PeerError("the droplet's checksum is wrong")
+            raise InputError("the droplet's checksum is wrong")
         new.rename(path)
 
 
@@ -84,9 +108,15 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, home: Path) -> None:
     if hasattr(tarfile, "data_filter"):
         tar.extract(member, home, filter="data")
         return
-    target = (home / member.name).resolve()
-    plain = member.isfile() or member.isdir()
-    if not plain or not target.is_relative_to(home.resolve()):
+    top, name = home.resolve(), home / member.name
+    target = name.resolve()  # follows the links that were unpacked before
+    if member.islnk():
+        inside = (home / member.linkname).resolve().is_relative_to(top)
+    elif member.issym():
+        inside = (name.parent / member.linkname).resolve().is_relative_to(top)
+    else:
+        inside = member.isfile() or member.isdir()
+    if not inside or not target.is_relative_to(top) or name.is_symlink():
         raise InputError(f"the droplet holds {member.name!r}, which is not allowed")
     member.mode &= 0o755
     member.uid = member.gid = 0

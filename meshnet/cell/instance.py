@@ -10,8 +10,9 @@ import contextlib
 import dataclasses
 import logging
 import shutil
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,12 @@ from meshnet.cell.config import APP_PORT, Config
 from meshnet.cell.droplets import Droplets, unpack
 from meshnet.cell.plan import environment
 from meshnet.cell.record import Names, Record
+from meshnet.cell.threads import in_thread
 from meshnet.kernel import oci
 from meshnet.kernel.bpf.datapath import CellDatapath
 from meshnet.kernel.iptables import Iptables
 from meshnet.kernel.oci import Container
-from meshnet.model.errors import Conflict, MeshnetError, NotFound, PeerError
+from meshnet.model.errors import MeshnetError, NotFound, PeerError
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.policy_client import PolicyClient
@@ -36,6 +38,7 @@ SIDECAR_SECONDS, APP_SECONDS = 30.0, 60.0
 STOP_SECONDS = 10.0  # as Garden: SIGTERM, then SIGKILL
 # From «BBS took it off its list» to the last proxy that has heard of it.
 DRAIN_SECONDS = 0.5
+RETRY_SECONDS, MOST_RETRY_SECONDS = 0.2, 10.0
 
 
 class Crashed(MeshnetError):
@@ -52,7 +55,7 @@ class Tools:
     datapath: CellDatapath
     iptables: Iptables
     droplets: Droplets
-    host_ports_changed: Callable[[], None]
+    host_ports_written: Callable[[], Awaitable[None]]
     slots: asyncio.Semaphore
 
 
@@ -68,24 +71,20 @@ class Instance:
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, lrp: Any | None) -> None:
-        """Start it from BBS's record, or adopt it where there is none to start from."""
-        self._task = asyncio.create_task(self._live(lrp))
+    def begin(self, desired: Any | None) -> None:
+        """Start it as the DesiredLRP says, or adopt it where there is none."""
+        self._task = asyncio.create_task(self._live(desired))
 
     def stop(self) -> None:
         """End it politely; BBS wants it no longer."""
         self._stop.set()
 
-    async def _live(self, lrp: Any | None) -> None:
+    async def _live(self, desired: Any | None) -> None:
         why = ""
         try:
-            if lrp is None:
-                self._adopt()
-            else:
-                async with self._tools.slots:
-                    await self._unless_stopped(self._start(lrp))
+            await self._unless_stopped(self._adopt() if desired is None else self._start(desired))
             self.state = "RUNNING"
-            await self._end()
+            await self._run()
         except MeshnetError as exc:
             why = str(exc)
         except Exception as exc:
@@ -94,12 +93,12 @@ class Instance:
         self.state = "STOPPING"
         if self._stop.is_set():
             await self._drain()
-        elif why:
+            await self._remove()
+        else:
             log.warning("instance %s crashed: %s", self.record.guid, why)
-        await self._remove()
+            # At once, so that every proxy leaves it; its address is free only after both.
+            await asyncio.gather(self._report_crash(why), self._remove())
         self._finished(self)
-        if why and not self._stop.is_set():
-            await self._report_crash(why)
 
     async def _unless_stopped(self, work: Any) -> None:
         """Run `work`, but no further than to the moment of `stop`."""
@@ -116,31 +115,45 @@ class Instance:
 
     # --- start ---
 
-    async def _start(self, lrp: Any) -> None:
+    async def _start(self, desired: Any) -> None:
         tools, rec = self._tools, self.record
-        desired = await tools.bbs.desired_lrp(rec.process_guid)
         tag = await self._tag()
         fetch = asyncio.create_task(tools.droplets.fetch(desired.setup.download_action))
         try:
-            args = (tools.config, rec, tag, tools.datapath, tools.iptables)
-            await asyncio.to_thread(network.make, *args)
-            await asyncio.to_thread(containers.prepare, tools.config, rec)
-            spec = containers.sidecar_spec(tools.config, rec)
-            self.sidecar = await asyncio.to_thread(oci.start, spec, tools.config.runc_root)
+            # A slot is for work on the machine; waiting for others is done without one.
+            async with tools.slots:
+                args = (tools.config, rec, tag, tools.datapath, tools.iptables)
+                await in_thread(network.make, *args)
+                await in_thread(containers.prepare, tools.config, rec)
+                await in_thread(self._start_sidecar)
             archive = await fetch
         finally:
             fetch.cancel()
-        await asyncio.to_thread(unpack, archive, Names(tools.config, rec).home, rec.uid)
+        async with tools.slots:
+            await in_thread(unpack, archive, Names(tools.config, rec).home, rec.uid)
         await self._poll(
             lambda: containers.sidecar_ready(tools.config, rec), SIDECAR_SECONDS, "sidecar"
         )
-        spec = containers.app_spec(tools.config, rec, self._command(desired))
         self.state = "STARTING"
-        self.app = await asyncio.to_thread(oci.start, spec, tools.config.runc_root)
-        pid = self.app.pid
-        await self._poll(lambda: containers.app_listens(pid), APP_SECONDS, "app")
-        tools.host_ports_changed()
-        await self._report_running(lrp)
+        async with tools.slots:
+            await in_thread(self._start_app, self._command(desired))
+        await self._poll(self._app_listens, APP_SECONDS, "app")
+        await tools.host_ports_written()
+        self.record = dataclasses.replace(rec, running=True)
+        record.save(tools.config, self.record)
+
+    # What a thread starts is kept by the thread: its task may have been told to stop meanwhile.
+
+    def _start_sidecar(self) -> None:
+        config = self._tools.config
+        self.sidecar = oci.start(containers.sidecar_spec(config, self.record), config.runc_root)
+
+    def _start_app(self, command: containers.Command) -> None:
+        config = self._tools.config
+        self.app = oci.start(containers.app_spec(config, self.record, command), config.runc_root)
+
+    def _app_listens(self) -> bool:
+        return self.app is not None and containers.app_listens(self.app.pid)
 
     async def _tag(self) -> int:
         """The app's policy tag; 0 (no policy matches) while the policy server is away."""
@@ -164,7 +177,7 @@ class Instance:
 
     async def _poll(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds
-        while not await asyncio.to_thread(ready):
+        while not await in_thread(ready):
             await self._check_alive()
             if time.monotonic() > deadline:
                 raise Crashed(f"the {what} was not ready within {seconds:.0f} s")
@@ -173,9 +186,33 @@ class Instance:
     async def _check_alive(self) -> None:
         for name, container in (("app", self.app), ("sidecar", self.sidecar)):
             if container is not None and not container.running():
-                raise Crashed(await asyncio.to_thread(_ending, name, container))
+                raise Crashed(await in_thread(_ending, name, container))
 
-    async def _report_running(self, lrp: Any) -> None:
+    # --- run and end ---
+
+    async def _adopt(self) -> None:
+        """Take over what an earlier agent started, with every hook where it belongs."""
+        if not self.record.running:
+            raise Crashed("the cell agent ended while it was being started")
+        try:
+            self.app, self.sidecar = containers.adopt(self._tools.config, self.record)
+            await in_thread(network.adopt, self._tools.config, self.record, self._tools.datapath)
+        except NotFound as exc:
+            raise Crashed(f"it ended while the cell agent was away ({exc})") from exc
+
+    async def _run(self) -> None:
+        """Until `stop`, or the end of either container (Crashed); BBS is told that it runs."""
+        report = asyncio.create_task(self._report_running())
+        ended = asyncio.Event()
+        try:
+            with _watching((self.app, self.sidecar), ended):
+                while not self._stop.is_set():
+                    await self._check_alive()
+                    await _first(ended.wait(), self._stop.wait())
+        finally:
+            report.cancel()
+
+    async def _report_running(self) -> None:
         rec = self.record
         net = pb.ActualLRPNetInfo(
             address=self._tools.config.underlay_ip,
@@ -183,71 +220,18 @@ class Instance:
             ports=[pb.PortMapping(container_port=APP_PORT, host_port=rec.host_port)],
             preferred_address=pb.ActualLRPNetInfo.HOST,
         )
-        while True:
-            try:
-                await self._tools.bbs.start_actual(
-                    lrp.actual_lrp_key, lrp.actual_lrp_instance_key, net
-                )
-                break
-            except PeerError:
-                await asyncio.sleep(0.1)
-            except Conflict:
-                self._stop.set()
-                return
-        self.record = dataclasses.replace(rec, running=True)
-        record.save(self._tools.config, self.record)
-
-    # --- run and end ---
-
-    def _adopt(self) -> None:
-        if not self.record.running:
-            raise Crashed("the cell agent ended while it was being started")
         try:
-            self.app, self.sidecar = containers.adopt(self._tools.config, self.record)
-        except NotFound as exc:
-            raise Crashed(f"it ended while the cell agent was away ({exc})") from exc
-
-    async def _end(self) -> None:
-        """Wait for `stop`, or for the end of either container (Crashed)."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        fds = [c.fileno() for c in (self.app, self.sidecar) if c is not None]
-        for fd in fds:
-            loop.add_reader(fd, ended.set)
-        waits = [asyncio.ensure_future(event.wait()) for event in (ended, self._stop)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            for fd in fds:
-                loop.remove_reader(fd)
-        if not self._stop.is_set():
-            await self._check_alive()
-
-    async def _drain(self) -> None:
-        if self.app is not None and self.app.running():
-            await asyncio.sleep(DRAIN_SECONDS)
-            await asyncio.to_thread(self.app.stop, STOP_SECONDS)
-
-    async def _remove(self) -> None:
-        tools, rec = self._tools, self.record
-        names = Names(tools.config, rec)
-        for container in (self.app, self.sidecar):
-            if container is not None:
-                container.close()
-        self.app = self.sidecar = None
-        for work in (
-            lambda: containers.remove(tools.config, rec),
-            lambda: network.remove(tools.config, rec, tools.datapath),
-            lambda: shutil.rmtree(names.dir, ignore_errors=True),
-            lambda: record.forget(tools.config, rec.guid),
-        ):
-            try:
-                await asyncio.to_thread(work)
-            except MeshnetError as exc:
-                log.warning("instance %s: %s", rec.guid, exc)
+            await self._tell_bbs(lambda key, mine: self._tools.bbs.start_actual(key, mine, net))
+        except MeshnetError as exc:
+            log.warning("instance %s: %s", rec.guid, exc)
+            self.stop()
 
     async def _report_crash(self, why: str) -> None:
+        with contextlib.suppress(MeshnetError):
+            await self._tell_bbs(lambda key, mine: self._tools.bbs.crash_actual(key, mine, why))
+
+    async def _tell_bbs(self, call: Callable[[Any, Any], Awaitable[None]]) -> None:
+        """Make a call, again and again while BBS is away. Raises what BBS answers."""
         rec = self.record
         key = pb.ActualLRPKey(process_guid=rec.process_guid, index=rec.index, domain=rec.domain)
         instance = pb.ActualLRPInstanceKey(
@@ -255,11 +239,72 @@ class Instance:
         )
         while True:
             try:
-                return await self._tools.bbs.crash_actual(key, instance, why)
+                return await call(key, instance)
             except PeerError:
-                await asyncio.sleep(0.2)
-            except MeshnetError:
-                return
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _drain(self) -> None:
+        """SIGTERM, once the proxies have heard, and patience; `_remove` kills what is left."""
+        app = self.app
+        if app is None or not app.running():
+            return
+        await asyncio.sleep(DRAIN_SECONDS)
+        app.signal(signal.SIGTERM)
+        ended = asyncio.Event()
+        with _watching((app,), ended), contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), STOP_SECONDS)
+
+    async def _remove(self) -> None:
+        """Take everything away, and again until it is gone: till then its address stays taken."""
+        pause, last = RETRY_SECONDS, ""
+        for container in (self.app, self.sidecar):
+            if container is not None:
+                container.close()
+        self.app = self.sidecar = None
+        while True:
+            try:
+                return await in_thread(self._remove_now)
+            except (MeshnetError, OSError) as exc:
+                if str(exc) != last:
+                    log.warning("instance %s cannot be removed yet: %s", self.record.guid, exc)
+                last = str(exc)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MOST_RETRY_SECONDS)
+
+    def _remove_now(self) -> None:
+        config, rec = self._tools.config, self.record
+        containers.remove(config, rec)
+        network.remove(config, rec, self._tools.datapath)
+        shutil.rmtree(Names(config, rec).dir, ignore_errors=True)
+        record.forget(config, rec.guid)
+
+
+async def _first(*waits: Awaitable[Any]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@contextlib.contextmanager
+def _watching(containers: Iterable[Container | None], ended: asyncio.Event) -> Iterator[None]:
+    """Set `ended` when one of the containers ends."""
+    loop = asyncio.get_running_loop()
+    fds = [one.fileno() for one in containers if one is not None]
+
+    def end(fd: int) -> None:
+        loop.remove_reader(fd)  # it stays readable for ever
+        ended.set()
+
+    for fd in fds:
+        loop.add_reader(fd, end, fd)
+    try:
+        yield
+    finally:
+        for fd in fds:
+            loop.remove_reader(fd)
 
 
 def _ending(name: str, container: Container) -> str:

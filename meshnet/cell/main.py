@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -51,15 +50,25 @@ def _tools(config: Config) -> Tools:
         datapath=datapath,
         iptables=iptables,
         droplets=Droplets(config.run / "droplets"),
-        host_ports_changed=lambda: None,
+        host_ports_written=_nothing_to_write,
         slots=asyncio.Semaphore(_AT_ONCE),
     )
 
 
+async def _nothing_to_write() -> None:
+    """Stands where the agent puts its own."""
+
+
 async def _join(overlay: Overlay) -> Lease:
+    told = False
     while True:
-        with contextlib.suppress(PeerError):
+        try:
             return await overlay.join()
+        except PeerError as exc:
+            if not told:
+                log.warning("no lease yet: %s", exc)
+                runtime.notify_status(f"waits for its lease: {exc}")
+            told = True
         await asyncio.sleep(0.1)
 
 
@@ -83,7 +92,8 @@ async def serve(config: Config) -> None:
                 (agent.follow_bbs, "BBS's events"),
                 (agent.be_present, "presence at BBS"),
                 (agent.write_host_ports, "host ports"),
-                (agent.heal, "healing"),
+                (agent.heal_links, "link news"),
+                (agent.learn_tags, "policy tags"),
                 (overlay.follow, "leases"),
             ):
                 tasks.create_task(runtime.keep_trying(session, what))

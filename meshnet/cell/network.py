@@ -67,6 +67,24 @@ def make(
     check_hooks(datapath, names)
 
 
+def adopt(config: Config, record: Record, datapath: CellDatapath) -> None:
+    """Bring what an earlier agent made up to date: its hooks run the present programs.
+
+    Raises:
+        NotFound: its veth or a cgroup of its is gone.
+        KernelError: a hook cannot be attached.
+    """
+    names = Names(config, record)
+    datapath.attach_veth(links.ifindex(names.veth), names.veth_links)
+    for group in (names.app_cgroup, names.sidecar_cgroup):
+        if not cgroup.exists(group):
+            raise NotFound(f"no cgroup {group}")
+    datapath.attach_app(cgroup.directory(names.app_cgroup), names.app_links)
+    datapath.attach_sidecar(cgroup.directory(names.sidecar_cgroup), names.sidecar_links)
+    check_hooks(datapath, names)
+    links.apply(None, cell_side(record, names))
+
+
 def check_hooks(datapath: CellDatapath, names: Names) -> None:
     """Raise KernelError where a hook of the instance is not attached: then it must not start."""
     for hooks, directory in (

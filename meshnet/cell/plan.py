@@ -38,6 +38,26 @@ def plan(wanted: Iterable[Any], present: Iterable[str]) -> Plan:
     )
 
 
+def plan_healing(news: Iterable[Any] | None, down: set[str]) -> set[str] | None:
+    """Which links went down and came up again; None = any might have.
+
+    Args:
+        news: LinkStates, oldest first; None where some were lost.
+        down: the links known to be down, which this brings up to date.
+    """
+    if news is None:
+        return None
+    came_up: set[str] = set()
+    for link in news:
+        if not link.up:
+            down.add(link.name)
+            came_up.discard(link.name)
+        elif link.name in down:
+            down.discard(link.name)
+            came_up.add(link.name)
+    return came_up
+
+
 def environment(
     lrp_env: dict[str, str], *, guid: str, index: int, address: str, cell_ip: str, host_port: int
 ) -> dict[str, str]:

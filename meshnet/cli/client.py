@@ -53,12 +53,16 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         """One request as the user; refused ones raise with the API's own text."""
-        if "authorization" not in self._http.headers:
-            self._authenticate()
-        reply = self._send(method, path, json=body, **options)
+        reply = self.request(method, path, body, **options)
         if reply.status_code >= 400:
             raise _error(reply)
         return reply
+
+    def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """One request as the user, whatever comes back."""
+        if "authorization" not in self._http.headers:
+            self._authenticate()
+        return self._send(method, path, json=body, **options)
 
     def get(self, path: str, **params: str) -> Any:
         """GET, as JSON."""
