@@ -21,9 +21,10 @@ from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Resource, 
 
 CONNECT_TIMEOUT_SECONDS = 1
 INBOUND = "inbound"
-# A peer that takes no data for as long as a connect may last counts as gone: without this a warm
-# connection to an instance whose link is down holds its requests until the whole timeout.
-_USER_TIMEOUT_MS = CONNECT_TIMEOUT_SECONDS * 1000
+# A peer that acknowledges nothing for about as long as a connect may last counts as gone: without
+# this a warm connection to an instance whose link is down holds its requests until the whole
+# timeout. The kernel counts from the first retransmission, some 0.2 s after the data.
+_USER_TIMEOUT_MS = CONNECT_TIMEOUT_SECONDS * 1000 - 250
 _IPPROTO_TCP, _TCP_USER_TIMEOUT = 6, 18
 # Retries avoid the instances that have failed this request already.
 _HOST_ATTEMPTS = 5
