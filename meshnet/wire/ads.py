@@ -98,7 +98,7 @@ class DeltaStream:
             changed, removed = _difference(state, view[type_url])
             if type_url == CLUSTERS and removed and not self._routes_settled(view):
                 removed = []
-            # A proxy waits for the first answer to a wildcard, if only to hear that there is nothing.
+            # A proxy waits for the first answer to a wildcard, if only to hear of nothing.
             if changed or removed or (state.wildcard and not state.answered):
                 due.append(self._response(type_url, state, changed, removed))
         return due

@@ -15,7 +15,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc
 from meshnet.model.errors import InputError
 from meshnet.proxy.xds import View
 from meshnet.wire.ads import DeltaStream
-from meshnet.wire.mcp import MAX_MESSAGE_BYTES
+from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 
 log = logging.getLogger("meshnet")
 
@@ -162,7 +162,11 @@ async def listen(target: str, service: AdsService, owner: int | None = None) -> 
     Raises:
         InputError: the address is taken.
     """
-    options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+    options = [
+        ("grpc.so_reuseport", 0),
+        *PING_OPTIONS,
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ]
     server = grpc.aio.server(options=options)
     ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
     path = target.removeprefix("unix:") if target.startswith("unix:") else ""

@@ -14,7 +14,7 @@ from meshnet.model.errors import Conflict, InputError, MeshnetError, NotFound
 from meshnet.model.routes import Route
 from meshnet.wire.gen import copilot_pb2 as pb
 from meshnet.wire.gen import copilot_pb2_grpc, mcp_pb2, mcp_pb2_grpc
-from meshnet.wire.mcp import MAX_MESSAGE_BYTES
+from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 
 _MAX_SYNC_BYTES = 64 * 1024 * 1024
 Weights = Mapping[tuple[str, str], int]
@@ -219,6 +219,7 @@ async def start(
         server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
+                *PING_OPTIONS,
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ]

@@ -45,6 +45,11 @@ COLLECTIONS = (
     "istio/rbac/v1alpha1/clusterrbacconfigs",
 )
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+# For gRPC servers: our peers ping every 10 s, also on streams where nothing happens for hours.
+PING_OPTIONS = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
 
 
 class UnsupportedCollection(InputError):

@@ -17,6 +17,7 @@ _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 
@@ -36,22 +37,19 @@ async def sink_session(
         PeerError: the stream broke.
     """
     stream = mcp.SinkStream(node_id)
-    outbox: asyncio.Queue[Any] = asyncio.Queue()
-    for request in stream.open():
-        outbox.put_nowait(request)
-
-    async def requests() -> Any:
-        while True:
-            yield await outbox.get()
-
     async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-        stub = mcp_pb2_grpc.ResourceSourceStub(channel)
+        call = mcp_pb2_grpc.ResourceSourceStub(channel).EstablishResourceStream()
         try:
-            async for response in stub.EstablishResourceStream(requests()):
+            for request in stream.open():
+                await call.write(request)
+            while (response := await call.read()) is not grpc.aio.EOF:
                 answer = stream.receive(response)
                 if stream.synced and not answer.HasField("error_detail"):
                     apply(stream.received)
-                outbox.put_nowait(answer)
-        except grpc.aio.AioRpcError as exc:
-            raise PeerError(f"Copilot's MCP stream broke: {exc.code().name}") from exc
+                await call.write(answer)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as exc:
+            code = exc.code().name if isinstance(exc, grpc.aio.AioRpcError) else "closed"
+            raise PeerError(f"Copilot's MCP stream broke: {code}") from exc
+        finally:
+            call.cancel()
     raise PeerError("Copilot ended its MCP stream")
