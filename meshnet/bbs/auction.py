@@ -44,9 +44,18 @@ class Auction:
             self.place_unclaimed()
 
     def place_unclaimed(self) -> None:
-        """Give every UNCLAIMED instance a cell, as far as there are cells."""
-        for lrp in [a for a in self._lrps.actual.values() if a.state == api.UNCLAIMED]:
+        """Give every instance that waits for a cell one, as far as there are cells.
+
+        A CRASHED one waits when its back-off ended while there was no cell.
+        """
+        for lrp in [a for a in self._lrps.actual.values() if self._waits(a)]:
             self._place(lrp)
+
+    @staticmethod
+    def _waits(lrp: Any) -> bool:
+        return lrp.state == api.UNCLAIMED or (
+            lrp.state == api.CRASHED and bool(lrp.placement_error)
+        )
 
     def crashed(self, lrp: Any) -> None:
         """Bring a CRASHED instance back when its back-off is over."""

@@ -47,6 +47,7 @@ class Agent:
         cell = self._tools.config.cell_id
         async for event in self._tools.bbs.events(cell):
             if isinstance(event, Connected):
+                await self._say_present()  # a BBS that was restarted knows no cell
                 await self._reconcile(await self._tools.bbs.actual_lrps(cell_id=cell))
             elif event.name == api.CREATED:
                 self._want(event.message.actual_lrp)
@@ -61,10 +62,13 @@ class Agent:
 
     async def be_present(self) -> None:
         """Keep this cell's presence at BBS."""
-        config = self._tools.config
         while True:
-            await self._tools.bbs.presence(config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS)
+            await self._say_present()
             await asyncio.sleep(PRESENCE_SECONDS)
+
+    async def _say_present(self) -> None:
+        config = self._tools.config
+        await self._tools.bbs.presence(config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS)
 
     async def write_host_ports(self) -> None:
         """Keep the cell's nat table equal to the instances."""

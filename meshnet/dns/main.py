@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,9 @@ from meshnet.wire.copilot_client import VipResolverClient
 _IP_FREEBIND = 15  # linux/in.h: bind before the address is there
 _MAX_TCP_CLIENTS = 256
 _TCP_IDLE_SECONDS = 10.0
+_MAX_KNOWN = 10_000  # names kept for the time that Copilot is away
+# A resolver in an app waits 5 s: a name nobody asked before is tried that long, nearly.
+_VIP_SECONDS, _VIP_RETRY_SECONDS = 4.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Resolver:
         own = {*zone_domains, *config.vip_domains, *config.internal_domains}
         self._names = Names(config.zone, {}, tuple(sorted(own)))
         self._vips = VipResolverClient(config.vip_resolver_addr)
+        self._known: dict[str, str] = {}
 
     async def resolve(self, wire: bytes, *, tcp: bool) -> bytes | None:
         """The answer's bytes; None where none is due."""
@@ -70,12 +75,33 @@ class Resolver:
 
     async def _find(self, name: str) -> Found | None:
         if any(under(name, domain) for domain in self._config.vip_domains):
-            try:
-                return Found((await self._vips.vip(name),), APP_TTL)
-            except NotFound:
-                return None
+            return await self._vip(name)
         self._names.apps = self.instances.names
         return self._names.find(name)
+
+    async def _vip(self, name: str) -> Found | None:
+        """Copilot's answer; while Copilot is away the one it gave last, for VIPs are durable.
+
+        Raises:
+            PeerError: it is away and never told this name.
+        """
+        deadline = time.monotonic() + _VIP_SECONDS
+        while True:
+            try:
+                vip = await self._vips.vip(name)
+                self._known[name] = vip
+                if len(self._known) > _MAX_KNOWN:
+                    del self._known[next(iter(self._known))]
+                return Found((vip,), APP_TTL)
+            except NotFound:
+                self._known.pop(name, None)
+                return None
+            except PeerError:
+                if name in self._known:
+                    return Found((self._known[name],), APP_TTL)
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_VIP_RETRY_SECONDS)
 
 
 class _Udp(asyncio.DatagramProtocol):

@@ -73,6 +73,8 @@ def _cluster(config: Cluster) -> Any:
     )
     return cluster_pb2.Cluster(
         name=config.name,
+        # Dots would be taken for the separators of the statistics' own names.
+        alt_stat_name=config.name.replace(".", "_"),
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=ads_source()),
         connect_timeout=Duration(seconds=CONNECT_TIMEOUT_SECONDS),

@@ -65,7 +65,7 @@ def _chain(name: str, message: Any) -> Any:
 
 
 def _http(config: HttpListener) -> Any:
-    manager = _manager(config.name)
+    manager = _manager(config.name.replace(".", "_"))
     manager.rds.route_config_name = config.table
     manager.rds.config_source.CopyFrom(ads_source())
     if config.edge:
@@ -130,4 +130,7 @@ def _manager(stat_prefix: str) -> Any:
         name="envoy.filters.http.router", typed_config=_any(router_pb2.Router())
     )
     manager.upgrade_configs.add(upgrade_type="websocket")
+    # ab and old health checkers still speak HTTP/1.0; without this they get a 426.
+    manager.http_protocol_options.accept_http_10 = True
+    manager.http_protocol_options.default_host_for_http_10 = "http10"
     return manager

@@ -1,0 +1,345 @@
+"""A cell with its neighbours: control's daemons, a router, a stranger, a cgroup, a bpffs.
+
+Real daemons in real namespaces; the droplet comes from a plain HTTP server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from meshnet.kernel import cgroup, ledger, links, mounts, netns, procs
+from meshnet.kernel.iptables import Iptables
+from meshnet.model.errors import PeerError
+from meshnet.wire.bbs_client import BbsClient
+from meshnet.wire.gen import bbs_pb2 as pb
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+CONTROL, ROUTER, STRANGER, CELL = "10.0.16.2", "10.0.16.11", "10.0.16.99", "10.0.16.21"
+DROPLETS_PORT = 8000
+ENVOY = "/usr/local/lib/meshnet/envoy-1.40.0/envoy"
+BBS, LEASE, POLICY = (f"http://{CONTROL}:{port}" for port in (8889, 4103, 4003))
+_RUN = "import sys; from meshnet.cli.run import main; sys.exit(main(sys.argv[1:]))"
+
+APP = """
+import http.server, json, os, signal, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"env": dict(os.environ), "uid": os.getuid(), "cwd": os.getcwd()})
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+    def log_message(self, *args): pass
+if "deaf" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if "slow" in sys.argv:
+    time.sleep(2)
+print("serving", flush=True)
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
+"""
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:
+    """The condition's first truthy value; AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+class Daemon:
+    """One room's process; `kill` and `start` as often as one likes."""
+
+    def __init__(self, world: World, room: str, node: str, config: dict[str, Any]) -> None:
+        self.room = room
+        self._where = {"netns": netns.path(node), "cgroups": [world.agents]}
+        self._path = world.dir / f"{room}.json"
+        self.log = world.dir / f"{room}.log"
+        self._path.write_text(json.dumps(config))
+        self._process: procs.Process | None = None
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self._process = procs.start(
+            [sys.executable, "-c", _RUN, self.room, "--config", str(self._path)],
+            log=self.log,
+            cwd=ROOT,
+            **self._where,  # type: ignore[arg-type]
+        )
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self._process is None:
+            return
+        self._process.signal(number)
+        assert self._process.wait(15), f"{self.room} does not end"
+        self._process.exit_status()
+        self._process.close()
+        self._process = None
+
+
+class World:
+    """Everything; `close` leaves the machine as it was."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.control, self.cell = name, f"{name}-ctl", f"{name}-cell"
+        self.dir = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/run"))  # sun_path is short
+        self.stack = contextlib.ExitStack()
+        self.stack.callback(shutil.rmtree, self.dir)
+        self.stack.callback(self._keep)
+        self.daemons: dict[str, Daemon] = {}
+        try:
+            self._network()
+            self._places()
+            self._control()
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(self) -> None:
+        if keep := os.environ.get("KEEP"):
+            for log in [*self.dir.glob("*.log"), *self.dir.glob("log/*")]:
+                shutil.copy(log, keep)
+
+    # --- making ---
+
+    def _network(self) -> None:
+        for node in (self.control, self.cell):
+            netns.create(node)
+            self.stack.callback(netns.delete, node)
+        links.apply(self.control, [links.Veth("eth0", "eth0", peer_netns=self.cell)])
+        here = [links.Address("eth0", f"{ip}/24") for ip in (CONTROL, ROUTER, STRANGER)]
+        links.apply(self.control, [*here, links.Change("eth0", up=True)])
+        links.apply(self.cell, [links.Address("eth0", f"{CELL}/24"), links.Change("eth0", up=True)])
+
+    def _places(self) -> None:
+        self.group = f"/{self.name}"
+        self.agents = cgroup.create(f"{self.group}/agents")
+        self.stack.callback(self._end_cgroup)
+        self.bpf = self.dir / "bpf"
+        self.bpf.mkdir()
+        subprocess.run(["mount", "-t", "bpf", "bpf", str(self.bpf)], check=True)
+        self.stack.callback(mounts.unmount, self.bpf)
+        for name in ("log", "files", "cell"):
+            (self.dir / name).mkdir()
+
+    def _end_cgroup(self) -> None:
+        cgroup.kill(self.group)
+        ledger.undo([self.dir / "cell.ledger"])
+        cgroup.remove(self.group)
+
+    def _control(self) -> None:
+        ip = {"listen_host": CONTROL}
+
+        def store(room: str) -> dict[str, str]:
+            return {"store": str(self.dir / f"{room}.db")}
+
+        static = {CELL: "10.255.1.0/24"}
+        self.run("lease", {**ip, **store("lease"), "overlay": "10.255.0.0/16", "static": static})
+        self.run("bbs", {**ip, **store("bbs")})
+        self.run("policy", {**ip, **store("policy"), "capi_url": "http://x", "jwt_secret": "x"})
+        self.run("copilot", {**ip, **store("copilot"), "bbs_url": BBS})
+        (self.dir / "cell" / "proxies").mkdir(exist_ok=True)
+        pilot = {
+            "node_name": "cell-1",
+            "mcp_addr": f"{CONTROL}:9009",
+            "proxies_dir": str(self.dir / "cell" / "proxies"),
+            "status_socket": str(self.dir / "pilot.sock"),
+        }
+        self.run("pilot", pilot, node=self.cell)
+        server = [sys.executable, "-m", "http.server", "--bind", CONTROL, str(DROPLETS_PORT)]
+        self.files = procs.start(
+            server,
+            netns=netns.path(self.control),
+            cgroups=[self.agents],
+            cwd=self.dir / "files",
+        )
+        self.stack.callback(self.files.close)
+
+    def run(self, room: str, config: dict[str, Any], node: str = "") -> Daemon:
+        daemon = self.daemons[room] = Daemon(self, room, node or self.control, config)
+        self.stack.callback(daemon.kill)
+        return daemon
+
+    def config(self) -> dict[str, Any]:
+        """The cell agent's."""
+        return {
+            "lab": self.name,
+            "cell_id": "cell-1",
+            "underlay_ip": CELL,
+            "underlay_network": "10.0.16.0/24",
+            "overlay_network": "10.255.0.0/16",
+            "vip_range": "127.128.0.0/9",
+            "routers": [ROUTER],
+            "lease_url": LEASE,
+            "bbs_url": BBS,
+            "policy_internal_url": POLICY,
+            "run_dir": str(self.dir / "cell"),
+            "pin_dir": str(self.bpf / "cell-1"),
+            "ledger": str(self.dir / "cell.ledger"),
+            "log_dir": str(self.dir / "log"),
+            "cgroup": f"{self.group}/cell-1",
+            "netns_prefix": f"{self.name}-c1-",
+            "envoy": ENVOY,
+            "status_socket": str(self.dir / "cell.sock"),
+        }
+
+    def agent(self, **changes: Any) -> Daemon:
+        """Start the cell agent; returns when BBS knows the cell."""
+        daemon = self.run("cell", {**self.config(), **changes}, node=self.cell)
+        wait_for(self.present, 30, "the cell present at BBS")
+        return daemon
+
+    def present(self) -> bool:
+        """Whether BBS knows the cell."""
+        try:
+            return bool(self.bbs(lambda client: client.cells()))
+        except PeerError:
+            return False
+
+    def close(self) -> None:
+        self.stack.close()
+
+    # --- doing ---
+
+    def bbs(self, work: Callable[[BbsClient], Any]) -> Any:
+        """One call to BBS from control's namespace."""
+
+        async def call() -> Any:
+            async with BbsClient(BBS) as client:
+                return await work(client)
+
+        return netns.run(self.control, lambda: asyncio.run(call()))
+
+    def droplet(self, name: str = "app", source: str = APP) -> tuple[str, str]:
+        """(address, sha256) of a droplet that holds app/app.py."""
+        path = self.dir / "files" / f"{name}.tgz"
+        with tarfile.open(path, "w:gz") as tar:
+            info = tarfile.TarInfo("app/app.py")
+            info.size, info.mode = len(source), 0o644
+            tar.addfile(info, io.BytesIO(source.encode()))
+        url = f"http://{CONTROL}:{DROPLETS_PORT}/{path.name}"
+        return url, hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def desire(self, guid: str, instances: int = 1, command: str = "exec python3 app.py") -> None:
+        url, sha256 = self.droplet()
+        download = pb.DownloadAction(
+            checksum_algorithm="sha256", checksum_value=sha256, **{"from": url}
+        )
+        run = pb.RunAction(
+            path="/bin/sh",
+            args=["-c", command],
+            dir="/home/vcap/app",
+            env=[
+                pb.EnvironmentVariable(name="PORT", value="8080"),
+                pb.EnvironmentVariable(name="GREETING", value="hello"),
+            ],
+        )
+        lrp = pb.DesiredLRP(
+            process_guid=guid,
+            domain="cf-apps",
+            instances=instances,
+            setup=pb.Action(download_action=download),
+            action=pb.Action(run_action=run),
+            memory_mb=128,
+            ports=[8080],
+            log_guid=guid,
+            network=pb.Network(properties={"policy_group_id": guid, "app_id": guid}),
+        )
+        self.bbs(lambda client: client.desire(lrp))
+
+    def actual(self, guid: str) -> list[Any]:
+        return self.bbs(lambda client: client.actual_lrps(process_guid=guid))  # type: ignore[no-any-return]
+
+    def running(self, guid: str, instances: int = 1, seconds: float = 30.0) -> list[Any]:
+        def all_run() -> list[Any]:
+            found = [lrp for lrp in self.actual(guid) if lrp.state == "RUNNING"]
+            return found if len(found) == instances else []
+
+        return wait_for(all_run, seconds, f"{instances} instances of {guid} RUNNING")
+
+    def status(self) -> dict[str, Any]:
+        """The agent's status; empty while it is away."""
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(str(self.dir / "cell.sock"))
+            except OSError:
+                return {}
+            s.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+            reply = b"".join(iter(lambda: s.recv(65536), b""))
+        return json.loads(reply.partition(b"\r\n\r\n")[2])  # type: ignore[no-any-return]
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The instances in the agent's status by guid."""
+        return {row["guid"]: row for row in self.status().get("instances", [])}
+
+    def get(self, address: str, port: int, source: str = ROUTER) -> dict[str, Any]:
+        """GET / from a node of the underlay; raises OSError where there is no answer."""
+
+        def ask() -> dict[str, Any]:
+            connection = http.client.HTTPConnection(
+                address, port, timeout=3, source_address=(source, 0)
+            )
+            try:
+                connection.request("GET", "/")
+                return json.loads(connection.getresponse().read())  # type: ignore[no-any-return]
+            finally:
+                connection.close()
+
+        return netns.run(self.control, ask)
+
+    def traces(self) -> dict[str, Any]:
+        """What instances have left behind, anywhere; empty when nothing."""
+        prefix, group = f"{self.name}-c1-", f"{self.name}/cell-1/"
+        roots = (cgroup.v2_root(), *cgroup.v1_roots())
+        with Iptables() as tables:
+            rules = [r for r in tables.rules(self.cell) if "61000" in json.dumps(r)]
+        found = {
+            "netns": [n for n in netns.names() if n.startswith(prefix)],
+            "links": [one.name for one in links.show(self.cell) if one.name.startswith("s-")],
+            "cgroups": [str(p) for root in roots for p in (root / group).glob("*-*")],
+            "pins": [str(p) for p in (self.bpf / "cell-1" / "links").glob("*")],
+            "mounts": [m for m in mounts.below(self.dir) if "bpf" not in str(m)],
+            "files": [
+                str(p)
+                for name in ("instances", "bundles", "records", "proxies", "runc")
+                for p in (self.dir / "cell" / name).glob("*")
+            ],
+            "processes": _processes(prefix),
+            "rules": rules,
+        }
+        return {kind: what for kind, what in found.items() if what}
+
+
+def _processes(word: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if word in text and int(path.parent.name) != os.getpid():
+                found.append(text)
+    return found

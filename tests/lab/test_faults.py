@@ -1,0 +1,148 @@
+"""`kill -9` of anything: requests go on, and what died is back and in step within 5 s."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from netns_lab import status
+from netns_lab.stage import EXTERNAL, Stage
+from netns_lab.traffic import Load
+
+from .test_policy import dial, in_app, wait
+
+pytestmark = pytest.mark.sudo
+
+BACK_WITHIN_SECONDS = 5.0
+BIND = "import socket; socket.socket().bind(('127.0.0.1', 15001))"
+
+
+def daemons(stage: Stage) -> dict[str, dict[str, object]]:
+    return {d["name"]: d for d in status.collect(stage.paths)["daemons"]}
+
+
+def in_step(stage: Stage) -> bool:
+    pilots = status.collect(stage.paths)["pilots"].values()
+    proxies = [p for pilot in pilots if pilot for p in pilot["proxies"]]
+    return len(proxies) >= 9 and all(pilots) and all(p["in_step"] for p in proxies)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("control.pilot", "cell-1.pilot", "cell-2.pilot"),
+        ("control.copilot",),
+        ("control.bbs",),
+        ("control.capi",),
+        ("control.policy",),
+        ("cell-1.cell",),
+        ("cell-2.cell", "cell-2.policy-agent"),
+        ("lb.lb",),
+    ],
+    ids="+".join,
+)
+def test_a_killed_daemon_fails_no_request_and_is_back(stage: Stage, names: tuple[str, ...]) -> None:
+    wait(lambda: in_step(stage))
+    before = daemons(stage)
+    instances = {row["guid"] for row in status.instances(stage.paths)}
+    with (
+        Load(stage.outside, stage.via_frontend("backend")) as inside,
+        Load(stage.outside, f"http://hello.{EXTERNAL}/") as outside,
+    ):
+        wait(lambda: len(inside.so_far()) >= 20 and len(outside.so_far()) >= 20)
+        for name in names:
+            os.kill(int(str(before[name]["pid"])), signal.SIGKILL)
+        killed = time.monotonic()
+        wait(
+            lambda: (
+                all(
+                    daemons(stage)[n]["ready"] and daemons(stage)[n]["pid"] != before[n]["pid"]
+                    for n in names
+                )
+                and in_step(stage)
+            ),
+            BACK_WITHIN_SECONDS,
+        )
+        assert time.monotonic() - killed < BACK_WITHIN_SECONDS
+        replies = [*inside.stop(), *outside.stop()]
+    assert [r for r in replies if r.status != 200] == []
+    assert {row["guid"] for row in status.instances(stage.paths)} == instances
+    assert all(p["rejected"] == 0 for p in _proxies(stage))
+
+
+def _proxies(stage: Stage) -> list[dict[str, object]]:
+    pilots = status.collect(stage.paths)["pilots"].values()
+    return [p for pilot in pilots for p in pilot["proxies"]]
+
+
+def test_with_its_sidecar_dead_an_app_reaches_no_vip_and_cannot_take_its_place(
+    stage: Stage,
+) -> None:
+    row = stage.instances("frontend")[0]
+    vip = in_app(stage, "frontend", "getent", "ahostsv4", "backend.istio.apps.internal")
+    address = vip.stdout.split()[0]
+    agent = int(str(daemons(stage)[f"{row['cell']}.cell"]["pid"]))
+    os.kill(agent, signal.SIGSTOP)  # it would take the instance down at once
+    try:
+        os.kill(row["sidecar_pid"], signal.SIGKILL)
+        line = ("python3", "-c")
+        from meshnet.kernel import launch
+
+        def run(*command: str) -> str:
+            import subprocess
+
+            argv = launch.argv(command, container_pid=row["app_pid"], uid=row["uid"])
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+            return done.stderr
+
+        from .test_policy import CONNECT
+
+        def refused() -> bool:
+            return "ConnectionRefusedError" in run(*line, CONNECT, address, "8080")
+
+        wait(refused)
+        assert "PermissionError" in run(*line, BIND)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    wait(lambda: bool(stage.instances("frontend")), 10)
+    stage.client.wait_running(stage.guids["frontend"])
+    assert stage.instances("frontend")[0]["guid"] != row["guid"]
+    stage.until(stage.via_frontend("backend"), lambda code: code == 200)
+
+
+def test_a_crashed_app_is_started_again(stage: Stage) -> None:
+    row = stage.instances("flaky")[0]
+    os.kill(row["app_pid"], signal.SIGKILL)
+    wait(
+        lambda: (
+            [r["guid"] for r in stage.instances("flaky") if r["state"] == "RUNNING"]
+            not in ([], [row["guid"]])
+        ),
+        10,
+    )
+    stage.until(stage.via_frontend("flaky"), lambda code: code == 200)
+
+
+def test_a_stopped_app_gives_503_and_an_unmapped_route_404(stage: Stage) -> None:
+    client, guid, url = stage.client, stage.guids["hola"], f"http://hello.{EXTERNAL}/hola"
+    client.act(guid, "stop")
+    stage.until(url, lambda code: code == 503)
+    client.act(guid, "start")
+    client.wait_running(guid)
+    stage.until(url, lambda code: code == 200)
+    client.map_route(guid, EXTERNAL, "passing")
+    stage.until(f"http://passing.{EXTERNAL}/", lambda code: code == 200)
+    client.unmap_route(guid, EXTERNAL, "passing")
+    stage.until(f"http://passing.{EXTERNAL}/", lambda code: code == 404)
+    for host in (f"nobody.{EXTERNAL}", "backend.istio.apps.internal"):
+        asked = stage.outside.argv(
+            ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}",
+             f"http://{status.lab(stage.paths)['ingress']}/"]
+        )  # fmt: skip
+        import subprocess
+
+        assert subprocess.run(asked, capture_output=True, text=True).stdout == "404"
+    assert dial(stage, "127.128.0.99", 8080).endswith("404 Not Found")
