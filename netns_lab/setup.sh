@@ -73,9 +73,9 @@ environment() {
         say "virtual environment in $venv"
         "$python" -m venv --system-site-packages "$venv"
         # The system's Python packages are visible but never used in place of a locked one.
-        "$venv/bin/pip" install -q --disable-pip-version-check --ignore-installed --require-hashes -r "$root/requirements.lock" ||
+        "$venv/bin/pip" install -qq --disable-pip-version-check --ignore-installed --require-hashes -r "$root/requirements.lock" ||
             die "pip could not install requirements.lock: check the network or pip's settings"
-        "$venv/bin/pip" install -q --disable-pip-version-check --no-build-isolation --no-deps -e "$root"
+        "$venv/bin/pip" install -qq --disable-pip-version-check --no-build-isolation --no-deps -e "$root"
         printf '%s\n' "$want" >"$stamp"
     fi
     # A checkout in a home of mode 0700 cannot be executed from by the proxies' user: copy what they run.

@@ -1,5 +1,5 @@
 """Durable state of a daemon: typed records in one SQLite file, transactions, watches."""
 
-from meshnet.store.sqlite import Change, Store, Transaction
+from meshnet.store.sqlite import Change, Store, Transaction, Watch
 
-__all__ = ["Change", "Store", "Transaction"]
+__all__ = ["Change", "Store", "Transaction", "Watch"]

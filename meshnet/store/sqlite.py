@@ -10,7 +10,8 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import weakref
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,31 @@ class Transaction:
         return bool(done.rowcount)
 
 
+class Watch:
+    """Changes of one kind, in order, from the moment `Store.watch` returned; endless."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+
+    def offer(self, change: Change) -> None:
+        """Queue a committed change."""
+        self._changes.put_nowait(change)
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Change:
+        return await self._changes.get()
+
+
 class Store:
     """One SQLite file. Use from one thread; a transaction takes well under a millisecond."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._watchers: list[tuple[str, asyncio.Queue[Change]]] = []
+        # A watch ends when its holder lets go of it; nobody has to remember to close it.
+        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
@@ -94,15 +114,14 @@ class Store:
             os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
-            row = connection.execute("SELECT version FROM schema_version").fetchone()
         except (OSError, sqlite3.Error) as exc:
             raise PlatformError(f"cannot open the store {path}: {exc}") from exc
-        if row is None:
-            connection.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
-        elif row[0] > SCHEMA_VERSION:
+        try:
+            version = _prepare(connection)
+        except sqlite3.Error as exc:
+            connection.close()
+            raise PlatformError(f"cannot open the store {path}: {exc}") from exc
+        if version > SCHEMA_VERSION:
             connection.close()
             raise PlatformError(
                 f"the store {path} was written by a newer meshnet: upgrade this one"
@@ -115,19 +134,35 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Commit at the end of the block; an exception in it leaves everything as it was."""
+        """Commit at the end of the block; an exception in it leaves everything as it was.
+
+        Raises:
+            PlatformError: SQLite could not read or write (disk full, file damaged); nothing
+                was changed and the store can be used again.
+        """
         transaction = Transaction(self._connection)
-        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as exc:
+            raise PlatformError(f"the store cannot be written: {exc}") from exc
         try:
             yield transaction
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            self._roll_back()
+            raise PlatformError(f"the store cannot be written: {exc}") from exc
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise
-        self._connection.execute("COMMIT")
         for change in transaction.changes:
-            for kind, queue in self._watchers:
-                if kind == change.kind:
-                    queue.put_nowait(change)
+            for watch in [w for w in self._watches if w.kind == change.kind]:
+                watch.offer(change)
+
+    def _roll_back(self) -> None:
+        # After some errors (a full disk) SQLite has rolled back by itself already; after others
+        # (a failed COMMIT) the transaction is still open and would block every later one.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def get(self, kind: str, key: str) -> Any | None:
         """The value, or None where there is no such record."""
@@ -147,12 +182,20 @@ class Store:
         with self.transaction() as tx:
             return tx.delete(kind, key)
 
-    async def watch(self, kind: str) -> AsyncIterator[Change]:
-        """Each change of a kind committed from now on, in order."""
-        entry = (kind, asyncio.Queue[Change]())
-        self._watchers.append(entry)
-        try:
-            while True:
-                yield await entry[1].get()
-        finally:
-            self._watchers.remove(entry)
+    def watch(self, kind: str) -> Watch:
+        """Each change of a kind committed from this call on: `async for change in ...`."""
+        watch = Watch(kind)
+        self._watches.add(watch)
+        return watch
+
+
+def _prepare(connection: sqlite3.Connection) -> int:
+    """Set the file up where it is new; the version of its schema."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(_SCHEMA)
+    row = connection.execute("SELECT version FROM schema_version").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
+        return SCHEMA_VERSION
+    return int(row[0])
