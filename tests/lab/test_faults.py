@@ -9,7 +9,7 @@ import time
 import pytest
 
 from netns_lab import status
-from netns_lab.stage import EXTERNAL, Stage
+from netns_lab.stage import EXTERNAL, SAMPLES, Stage
 from netns_lab.traffic import Load
 
 from .test_policy import dial, in_app, wait
@@ -17,6 +17,7 @@ from .test_policy import dial, in_app, wait
 pytestmark = pytest.mark.sudo
 
 BACK_WITHIN_SECONDS = 5.0
+_WANTED = sum(sample.instances for sample in SAMPLES)
 BIND = "import socket; socket.socket().bind(('127.0.0.1', 15001))"
 
 
@@ -45,7 +46,7 @@ def in_step(stage: Stage) -> bool:
     ids="+".join,
 )
 def test_a_killed_daemon_fails_no_request_and_is_back(stage: Stage, names: tuple[str, ...]) -> None:
-    wait(lambda: in_step(stage))
+    wait(lambda: in_step(stage) and len(status.instances(stage.paths)) == _WANTED, 15)
     before = daemons(stage)
     instances = {row["guid"] for row in status.instances(stage.paths)}
     with (
