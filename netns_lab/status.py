@@ -11,6 +11,7 @@ from typing import Any
 from netns_lab.paths import Paths
 
 _TIMEOUT = 2.0
+_NAMED = 4  # that many daemons are waited for by name
 
 
 class _Connection(http.client.HTTPConnection):
@@ -66,6 +67,8 @@ def missing(paths: Paths) -> str:
     if supervisor is None:
         return "the supervisor"
     waiting = [d["name"] for d in supervisor["daemons"] if not d["ready"]]
+    if len(waiting) > _NAMED:
+        return f"{len(waiting)} of {len(supervisor['daemons'])} daemons"
     if waiting:
         return ", ".join(waiting)
     for name in _nodes(paths, "lb"):
