@@ -58,11 +58,17 @@ def up(topology: Topology, progress: Progress) -> float:
     """
     need_root()
     began = time.monotonic()
+    with networks.locked():
+        return time.monotonic() - began if _up(topology, progress) else 0.0
+
+
+def _up(topology: Topology, progress: Progress) -> bool:
+    """Whether there was anything to do."""
     paths = Paths(topology.name)
     if paths.lab_json.exists():
         same = _lab_json(paths).get("fingerprint") == fingerprint(topology)
         if same and status.well(paths):
-            return 0.0
+            return False
         progress("a lab of this name is there but not well, or from another file: cleaning up")
     _undo([*_ledgers(paths), paths.ledger])
     progress("probing the kernel")
@@ -79,7 +85,7 @@ def up(topology: Topology, progress: Progress) -> float:
         if isinstance(exc, MeshnetError) and hint:
             raise type(exc)(f"{exc}; {hint}") from exc
         raise
-    return time.monotonic() - began
+    return True
 
 
 def _make(topology: Topology, paths: Paths, envoy: str, progress: Progress) -> None:
@@ -197,7 +203,8 @@ def _ledgers(paths: Paths) -> list[Path]:
 def down(paths: Paths) -> list[str]:
     """Take a lab down; what could not be undone, a line each."""
     need_root()
-    return _undo([paths.state_ledger, *_ledgers(paths), paths.ledger])
+    with networks.locked():
+        return _undo([paths.state_ledger, *_ledgers(paths), paths.ledger])
 
 
 def _undo(ledgers: list[Path]) -> list[str]:

@@ -90,6 +90,10 @@ class Stage:
         rows = [r for r in status.instances(self.paths) if r["app_guid"] == self.guids[app]]
         return sorted(rows, key=lambda row: int(row["index"]))
 
+    def cells(self) -> list[str]:
+        """Names of the lab's cells."""
+        return [n["name"] for n in status.lab(self.paths)["nodes"] if n["role"] == "cell"]
+
     def via_frontend(self, host: str, path: str = "/") -> str:
         """The URL that makes the frontend app fetch http://<host>.<internal domain>:8080<path>."""
         return f"http://frontend.{EXTERNAL}/proxy/{host}.{INTERNAL}:8080{path}"
