@@ -1,0 +1,95 @@
+"""Lab files: what they mean, and what is refused before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshnet.cli.run import ROOMS
+from meshnet.model.errors import Conflict, InputError
+from netns_lab import lab, topology
+from netns_lab.daemons import Secrets, daemons
+from netns_lab.paths import Paths
+
+LABS = Path(lab.__file__).parent / "labs"
+DEFAULT = topology.load(LABS / "default.yml")
+
+
+NODES = [{"name": role, "role": role} for role in ("control", "lb", "router", "cell")]
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return {"name": "x", "underlay": "10.0.99.0/24", "nodes": NODES, **changes}
+
+
+def test_the_default_labs_addresses_read_without_a_look_up() -> None:
+    addresses = {node.name: DEFAULT.address(node) for node in DEFAULT.nodes}
+    assert addresses == {
+        "client": "10.0.16.100",
+        "lb": "10.0.16.10",
+        "router-1": "10.0.16.11",
+        "router-2": "10.0.16.12",
+        "control": "10.0.16.2",
+        "cell-1": "10.0.16.21",
+        "cell-2": "10.0.16.22",
+    }
+    assert [DEFAULT.lease(cell) for cell in DEFAULT.of("cell")] == [
+        "10.255.1.0/24",
+        "10.255.2.0/24",
+    ]
+
+
+def more(role: str, count: int) -> list[dict[str, str]]:
+    return [*NODES, *({"name": f"{role}-{n}", "role": role} for n in range(count))]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"colour": "red"}, InputError, "'colour' was unexpected"),
+        ({"name": "Mesh"}, InputError, "name"),
+        ({"name": "a-name-too-long"}, InputError, "name"),
+        ({"nodes": more("cell", 75)}, InputError, "at most 75 fit"),
+        ({"nodes": [*NODES, {"name": "lb", "role": "client"}]}, Conflict, "named 'lb'"),
+        ({"nodes": NODES[:3]}, InputError, "no node has the role 'cell'"),
+        ({"nodes": [*NODES, {"name": "fabric", "role": "client"}]}, Conflict, "fabric"),
+        ({"overlay": "10.0.0.0/8"}, Conflict, "overlaps"),
+        ({"overlay": "10.255.0.0/24"}, InputError, "too small"),
+        ({"vips": "10.128.0.0/9"}, InputError, "127.0.0.0/8"),
+        ({"vips": "127.0.0.0/9"}, InputError, "127.0.0.1"),
+        ({"underlay": "10.0.99.1/24"}, InputError, "no IPv4 network"),
+        ({"underlay": "10.0.99.0/25"}, InputError, "too small"),
+        ({"domains": [{"name": "a.lab"}]}, InputError, "istio"),
+        ({"domains": [{"name": "a.lab", "istio": True}] * 2}, Conflict, "two domains"),
+        ({"users": {}}, InputError, "users"),
+    ],
+)  # fmt: skip
+def test_a_file_that_describes_no_lab_is_refused(
+    change: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        topology.parse(document(**change))
+
+
+def test_a_network_that_the_host_has_is_refused_and_auto_goes_around_it() -> None:
+    taken = [("10.0.16.0/22", "this host (dev eth7)")]
+    with pytest.raises(Conflict, match=r"which this host \(dev eth7\) has"):
+        topology.check_networks(DEFAULT, taken)
+    assert topology.free_network(taken) == "10.0.20.0/24"
+
+
+def test_every_daemons_configuration_fits_its_room() -> None:
+    import importlib
+
+    from meshnet.wire.runtime import parse
+
+    for daemon in daemons(DEFAULT, Paths("x"), Secrets("s", "p"), "/envoy"):
+        module = importlib.import_module(ROOMS[daemon.room])
+        assert parse(module.Config, daemon.config)
+
+
+def test_every_daemons_name_is_its_own() -> None:
+    names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("s", "p"), "/envoy")]
+    assert len(names) == len(set(names)) == 18
