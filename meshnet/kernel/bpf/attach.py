@@ -6,15 +6,19 @@ interface is gone stays pinned but dead, so what counts is what the kernel says 
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from meshnet.kernel.bpf import syscall
-from meshnet.kernel.bpf.source import Hook
+from meshnet.kernel import probe_bpf
+from meshnet.kernel.bpf import filters, syscall
+from meshnet.kernel.bpf.source import HOOKS, Hook
 from meshnet.model.errors import KernelError
 
+NO_TCX = "MESHNET_NO_TCX"
+_HOOKS = {hook.name: hook for hook in HOOKS}
 _CGROUP_LINK, _TCX_LINK = 3, 11  # enum bpf_link_type
 _LINK_INFO = struct.Struct("<IIIIQII")  # type, id, prog_id, pad, then the kind's own union
 _PROG_INFO = struct.Struct("<II")  # type, id
@@ -41,9 +45,18 @@ def attach_cgroup(
 def attach_interface(
     hooks: Sequence[Hook], programs: Mapping[str, int], ifindex: int, link_dir: Path
 ) -> None:
-    """Attach by tcx to an interface of the caller's network namespace."""
+    """Attach to an interface of the caller's network namespace: by tcx link, else by filter."""
     for hook in hooks:
-        _attach(hook, programs[hook.name], ifindex, ifindex, link_dir)
+        if tcx_works():
+            _attach(hook, programs[hook.name], ifindex, ifindex, link_dir)
+        else:
+            filters.attach(hook, programs[hook.name], ifindex, link_dir)
+
+
+@functools.cache
+def tcx_works() -> bool:
+    """Whether this kernel attaches tc programs by link (6.6 and later); $MESHNET_NO_TCX says no."""
+    return not os.environ.get(NO_TCX) and probe_bpf.tcx()
 
 
 def attached(link_dir: Path) -> set[str]:
@@ -54,6 +67,10 @@ def attached(link_dir: Path) -> set[str]:
         return set()
     alive = set()
     for name in names:
+        if filters.is_filter(name):
+            if filters.alive(link_dir / name, _HOOKS[filters.hook_name(name)]):
+                alive.add(filters.hook_name(name))
+            continue
         fd = syscall.obj_get(link_dir / name)
         if fd is not None:
             if _target(fd)[1]:
@@ -66,7 +83,10 @@ def detach(link_dir: Path) -> None:
     """Remove the pins here, which detaches, and the directory; nothing there is no error."""
     try:
         for name in os.listdir(link_dir):
-            (link_dir / name).unlink()
+            if filters.is_filter(name):
+                filters.detach(link_dir / name, _HOOKS[filters.hook_name(name)])
+            else:
+                (link_dir / name).unlink()
         link_dir.rmdir()
     except FileNotFoundError:
         return

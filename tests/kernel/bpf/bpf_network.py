@@ -88,7 +88,8 @@ class Cell:
         self.datapath.set_container(box.ifindex, address, there, tag)
         links = self.links / veth
         self.world.do(self.datapath.attach_veth, box.ifindex, links, netns=self.netns)
-        assert self.datapath.attached(links) == {"tc_from_container", "tc_to_container"}
+        hooks = self.world.do(self.datapath.attached, links, netns=self.netns)
+        assert hooks == {"tc_from_container", "tc_to_container"}
         self.boxes.append(box)
         return box
 

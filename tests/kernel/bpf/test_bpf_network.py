@@ -30,6 +30,7 @@ from bpf_world import World, errno_of
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
+from meshnet.kernel.bpf import attach
 from meshnet.kernel.bpf.datapath import CellParams, LbDatapath, PolicyRule
 
 pytestmark = pytest.mark.sudo
@@ -39,9 +40,13 @@ RULE = PolicyRule(CLIENT_TAG, SERVER_TAG, "tcp", 8080, 8080)
 BIG = 3_000_000
 
 
-@pytest.fixture
-def network(world: World, bpffs: Path, params: CellParams) -> Network:
-    return Network(world, bpffs, params)
+@pytest.fixture(params=["tcx", "filter"])
+def network(request, monkeypatch, world: World, bpffs: Path, params: CellParams) -> Network:
+    """Two cells, their tc programs attached by link, or as filters (kernels before 6.6)."""
+    monkeypatch.setenv(attach.NO_TCX, "1" if request.param == "filter" else "")
+    attach.tcx_works.cache_clear()
+    yield Network(world, bpffs, params)
+    attach.tcx_works.cache_clear()
 
 
 @pytest.fixture(params=["same cell", "across cells"])
