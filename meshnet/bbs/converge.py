@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 # cloudfoundry/bbs models/restart_calculator.go
 IMMEDIATE_RESTARTS = 3
@@ -13,29 +13,39 @@ MAX_RESTARTS = 200
 RESET_AFTER_SECONDS = 5 * 60
 
 
-@dataclass(frozen=True)
-class Placed:
-    """An instance that a cell has: which app's it is (the LRP's log guid) and where."""
+class Balance:
+    """How many instances each cell has, of each app (an LRP's log guid) and in all."""
 
-    app: str
-    cell_id: str
+    def __init__(self) -> None:
+        self._total: Counter[str] = Counter()
+        self._of_app: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def add(self, app: str, cell_id: str) -> None:
+        """Count one more instance."""
+        self._total[cell_id] += 1
+        self._of_app[app][cell_id] += 1
+
+    def take(self, app: str, cell_id: str) -> None:
+        """Count one instance less; what comes to zero is forgotten."""
+        _less(self._total, cell_id)
+        _less(self._of_app[app], cell_id)
+        if not self._of_app[app]:
+            del self._of_app[app]
+
+    def choose(self, app: str, cells: Iterable[str]) -> str | None:
+        """The cell for one more instance of `app`, or None where there is no cell.
+
+        Fewest instances of the same app first (spread), then fewest in all (balance), then by
+        name.
+        """
+        same, total = self._of_app.get(app, Counter()), self._total
+        return min(cells, key=lambda cell: (same[cell], total[cell], cell), default=None)
 
 
-def place(app: str, cells: Iterable[str], placed: Iterable[Placed]) -> str | None:
-    """The cell for one more instance of `app`.
-
-    Fewest instances of the same app first (spread), then fewest in all (balance), then by name.
-
-    Returns:
-        A cell id, or None where there is no cell.
-    """
-    same: dict[str, int] = dict.fromkeys(cells, 0)
-    total = dict(same)
-    for one in placed:
-        if one.cell_id in same:
-            total[one.cell_id] += 1
-            same[one.cell_id] += one.app == app
-    return min(same, key=lambda cell: (same[cell], total[cell], cell), default=None)
+def _less(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
 
 
 def restart_delay(crash_count: int) -> float | None:
@@ -44,10 +54,10 @@ def restart_delay(crash_count: int) -> float | None:
     Args:
         crash_count: crashes so far, this one included.
     """
-    if crash_count > MAX_RESTARTS:
-        return None
     if crash_count < IMMEDIATE_RESTARTS:
         return 0.0
+    if crash_count >= MAX_RESTARTS:
+        return None
     exponent = min(crash_count - IMMEDIATE_RESTARTS, 10)
     return float(min(MIN_BACKOFF_SECONDS * 2**exponent, MAX_BACKOFF_SECONDS))
 
@@ -61,8 +71,3 @@ def indexes(instances: int, present: Iterable[int]) -> tuple[list[int], list[int
     """(indexes to create, indexes to remove), each ascending."""
     wanted, have = set(range(instances)), set(present)
     return sorted(wanted - have), sorted(have - wanted)
-
-
-def lost_cells(last_seen: Mapping[str, float], now: float) -> list[str]:
-    """Cells whose presence (id -> expiry) is over at `now`."""
-    return sorted(cell for cell, expiry in last_seen.items() if expiry <= now)

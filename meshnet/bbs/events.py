@@ -15,14 +15,15 @@ class _Subscriber:
     def __init__(self, cell_id: str) -> None:
         self.cell_id = cell_id
         self.queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(MAX_QUEUED + 1)
-        self.dropped = False
 
-    def offer(self, item: tuple[str, bytes]) -> None:
-        if self.queue.qsize() >= MAX_QUEUED:
-            self.dropped = True
-            self.queue.put_nowait(None)
-        elif not self.dropped:
-            self.queue.put_nowait(item)
+    def wants(self, cell_ids: tuple[str, ...]) -> bool:
+        return not self.cell_id or not cell_ids or self.cell_id in cell_ids
+
+    def offer(self, item: tuple[str, bytes]) -> bool:
+        """Queue an event; False where the subscriber is too far behind and its stream ends."""
+        behind = self.queue.qsize() >= MAX_QUEUED
+        self.queue.put_nowait(None if behind else item)
+        return not behind
 
 
 class Hub:
@@ -31,14 +32,22 @@ class Hub:
     def __init__(self) -> None:
         self._subscribers: set[_Subscriber] = set()
 
+    def __len__(self) -> int:
+        """Streams at the moment."""
+        return len(self._subscribers)
+
     def publish(self, name: str, message: Any, cell_ids: tuple[str, ...] = ()) -> None:
-        """Queue an event for everybody; a cell's stream gets those that name its id only."""
-        if not self._subscribers:
+        """Queue an event. A cell's stream gets what concerns no cell, or that cell.
+
+        Desired LRPs concern no cell, as in Diego (handlers/lrp_instance_event_handlers: only the
+        instances' events are filtered).
+        """
+        wanted = [s for s in self._subscribers if s.wants(cell_ids)]
+        if not wanted:
             return
         item = (name, message.SerializeToString())
-        for subscriber in [s for s in self._subscribers if not s.cell_id or s.cell_id in cell_ids]:
-            subscriber.offer(item)
-            if subscriber.dropped:
+        for subscriber in wanted:
+            if not subscriber.offer(item):
                 self._subscribers.discard(subscriber)
 
     def subscribe(self, cell_id: str) -> AsyncIterator[bytes]:
@@ -50,15 +59,10 @@ class Hub:
     async def _stream(self, subscriber: _Subscriber) -> AsyncIterator[bytes]:
         number = 0
         try:
-            # Starlette sends the response's head with the first chunk; an empty comment is enough.
+            # The response's head goes out with the first chunk, be it empty.
             yield b""
             while (item := await subscriber.queue.get()) is not None:
                 yield encode(SseEvent(number, item[0], item[1]))
                 number += 1
         finally:
             self._subscribers.discard(subscriber)
-
-
-def cells_of(*lrps: Any) -> tuple[str, ...]:
-    """The cells that ActualLRPs are on, for `Hub.publish`."""
-    return tuple(lrp.actual_lrp_instance_key.cell_id for lrp in lrps)

@@ -1,30 +1,23 @@
-"""Desired and actual LRPs: durable records, their transitions, and the events these make."""
+"""Desired and actual LRPs: their transitions, each one unit of work, as Diego has them."""
 
 from __future__ import annotations
 
-import base64
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from meshnet.bbs import converge
-from meshnet.bbs.events import Hub, cells_of
+from meshnet.bbs.table import Key, Table, key_of
+from meshnet.bbs.work import State, Work
 from meshnet.model.errors import Conflict, InputError, NotFound
-from meshnet.store import Store, Transaction
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
 
-_DESIRED, _ACTUAL = "desired", "actual"
+MAX_INSTANCES = 10_000  # of one process: a slip of the finger must not fill the memory
 _MAX_ROUTES_BYTES = 131_072
-
-
-def _text(message: Any) -> str:
-    return base64.b64encode(message.SerializeToString()).decode("ascii")
-
-
-def _name(lrp: Any) -> str:
-    return f"{lrp.actual_lrp_key.process_guid}/{lrp.actual_lrp_key.index}"
+_MAX_REASON = 1024
+_NO_CELL = "found no compatible cell"
 
 
 def copy(message: Any) -> Any:
@@ -35,26 +28,28 @@ def copy(message: Any) -> Any:
 
 
 class Lrps:
-    """The state behind BBS. Every method commits before its events go out."""
+    """What may happen to LRPs. Records handed out or in are never changed afterwards."""
 
-    def __init__(self, store: Store, hub: Hub, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._store, self._hub, self._now_ns = store, hub, now_ns
-        decode = base64.b64decode
-        self.desired: dict[str, Any] = {
-            guid: pb.DesiredLRP.FromString(decode(v)) for guid, v in store.list(_DESIRED).items()
-        }
-        self.actual: dict[tuple[str, int], Any] = {}
-        for value in store.list(_ACTUAL).values():
-            lrp = pb.ActualLRP.FromString(decode(value))
-            self.actual[lrp.actual_lrp_key.process_guid, lrp.actual_lrp_key.index] = lrp
+    def __init__(self, state: State, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._state, self._now_ns = state, now_ns
+
+    @property
+    def desired(self) -> dict[str, Any]:
+        """DesiredLRPs by process guid."""
+        return self._state.desired
+
+    @property
+    def table(self) -> Table:
+        """ActualLRPs."""
+        return self._state.table
 
     # --- desired ---
 
     def desire(self, lrp: Any) -> None:
-        """Add a desired LRP, or take over instances and routes of one that exists.
+        """Add a desired LRP with its instances, or take over scale and routes of a present one.
 
         Raises:
-            InputError: it lacks its guid, domain or action, or its routes are too large.
+            InputError: it lacks its guid, domain or action, or its scale or routes are too large.
         """
         if not lrp.process_guid or not lrp.domain or not lrp.HasField("action"):
             raise InputError("a desired LRP needs process_guid, domain and action")
@@ -62,162 +57,206 @@ class Lrps:
         if lrp.process_guid in self.desired:
             update = pb.DesiredLRPUpdate(instances=lrp.instances, routes=lrp.routes)
             return self.update(lrp.process_guid, update)
-        lrp.modification_tag.epoch = str(uuid.uuid4())
-        self._store.put(_DESIRED, lrp.process_guid, _text(lrp))
-        self.desired[lrp.process_guid] = lrp
-        self._hub.publish(api.DESIRED_CREATED, pb.DesiredLRPCreatedEvent(desired_lrp=lrp))
-        self._scale(lrp)
+        fresh = copy(lrp)
+        fresh.modification_tag.CopyFrom(_first_tag())
+        with self._state.work() as work:
+            work.put_desired(fresh)
+            work.tell(api.DESIRED_CREATED, pb.DesiredLRPCreatedEvent(desired_lrp=fresh))
+            self._scale(work, fresh)
 
     def update(self, process_guid: str, update: Any) -> None:
-        """Apply a DesiredLRPUpdate. Raises NotFound."""
+        """Apply a DesiredLRPUpdate. Raises NotFound, InputError."""
         before = self._desired(process_guid)
         after = copy(before)
         if update.HasField("instances"):
             after.instances = update.instances
-        if update.HasField("routes"):
+        # Not set and empty are one: a change of no more than that would be told for nothing.
+        if update.HasField("routes") and update.routes != before.routes:
             after.routes.CopyFrom(update.routes)
         _check(after.instances, after.routes)
-        if after == before:
-            return
-        after.modification_tag.index += 1
-        self._store.put(_DESIRED, process_guid, _text(after))
-        self.desired[process_guid] = after
-        event = pb.DesiredLRPChangedEvent(before=before, after=after)
-        self._hub.publish(api.DESIRED_CHANGED, event)
-        self._scale(after)
+        with self._state.work() as work:
+            if after != before:
+                after.modification_tag.index += 1
+                work.put_desired(after)
+                event = pb.DesiredLRPChangedEvent(before=before, after=after)
+                work.tell(api.DESIRED_CHANGED, event)
+            self._scale(work, after)
 
     def remove(self, process_guid: str) -> None:
         """Remove a desired LRP with its instances. Raises NotFound."""
         lrp = self._desired(process_guid)
-        gone = [a for (guid, _), a in self.actual.items() if guid == process_guid]
-        with self._store.transaction() as tx:
-            tx.delete(_DESIRED, process_guid)
-            self._drop(tx, gone)
-        del self.desired[process_guid]
-        self._removed(gone)
-        self._hub.publish(api.DESIRED_REMOVED, pb.DesiredLRPRemovedEvent(desired_lrp=lrp))
+        with self._state.work() as work:
+            for actual in self.table.of_process(process_guid):
+                work.drop(actual)
+            work.drop_desired(lrp)
+
+    def converge(self) -> None:
+        """Make the instances' records fit the desired ones, whatever a store holds."""
+        with self._state.work() as work:
+            for lrp in self.desired.values():
+                self._scale(work, lrp)
+            for actual in list(self.table.all()):
+                if actual.actual_lrp_key.process_guid not in self.desired:
+                    work.drop(actual)
 
     def _desired(self, process_guid: str) -> Any:
         if (lrp := self.desired.get(process_guid)) is None:
             raise NotFound(f"no desired LRP {process_guid!r}")
         return lrp
 
-    def _scale(self, lrp: Any) -> None:
-        guid = lrp.process_guid
-        create, remove = converge.indexes(
-            lrp.instances, (index for g, index in self.actual if g == guid)
-        )
+    def _scale(self, work: Work, lrp: Any) -> None:
+        present = {a.actual_lrp_key.index: a for a in self.table.of_process(lrp.process_guid)}
+        create, remove = converge.indexes(lrp.instances, present)
         for index in create:
-            key = pb.ActualLRPKey(process_guid=guid, index=index, domain=lrp.domain)
-            actual = pb.ActualLRP(actual_lrp_key=key, state=api.UNCLAIMED, since=self._now_ns())
-            actual.modification_tag.epoch = str(uuid.uuid4())
-            self._put(actual)
-            self._hub.publish(api.CREATED, pb.ActualLRPInstanceCreatedEvent(actual_lrp=actual))
-        self.remove_actual([self.actual[guid, index] for index in remove])
+            key = pb.ActualLRPKey(process_guid=lrp.process_guid, index=index, domain=lrp.domain)
+            work.create(self._fresh(key))
+        for index in remove:
+            work.drop(present[index])
 
-    # --- actual ---
+    def _fresh(self, key: Any) -> Any:
+        return pb.ActualLRP(
+            actual_lrp_key=key,
+            state=api.UNCLAIMED,
+            since=self._now_ns(),
+            modification_tag=_first_tag(),
+        )
 
-    def claim(self, lrp: Any, cell_id: str) -> None:
-        """Give an UNCLAIMED or CRASHED instance to a cell, under a new instance guid."""
+    # --- placement ---
+
+    def place(self, keys: Iterable[Key], cells: Sequence[str]) -> None:
+        """Give UNCLAIMED and CRASHED instances a cell each, under a new instance guid.
+
+        Where there is no cell they become, or stay, UNCLAIMED and say why.
+        """
+        with self._state.work() as work:
+            for lrp, cell in self._choose(keys, cells):
+                if cell is None:
+                    self._wait(work, lrp)
+                else:
+                    guid = str(uuid.uuid4())
+                    instance = pb.ActualLRPInstanceKey(instance_guid=guid, cell_id=cell)
+                    self._claim(work, lrp, instance)
+
+    def _choose(self, keys: Iterable[Key], cells: Sequence[str]) -> list[tuple[Any, str | None]]:
+        """Instances that need a cell, each with the cell it gets."""
+        balance, chosen = self.table.balance, list[tuple[Any, str | None]]()
+        for key in keys:
+            lrp = self.table.get(key)
+            if lrp is None or lrp.state not in (api.UNCLAIMED, api.CRASHED):
+                continue
+            app = self.table.app(key)
+            chosen.append((lrp, cell := balance.choose(app, cells)))
+            if cell is not None:
+                balance.add(app, cell)  # for the next one to see; the records themselves count
+        for lrp, cell in chosen:  # once they are committed, so these are taken back
+            if cell is not None:
+                balance.take(self.table.app(key_of(lrp)), cell)
+        return chosen
+
+    def renew_lost(self, cell_id: str) -> list[Key]:
+        """Start over what a lost cell had: removed, then created anew; its keys."""
+        lost = self.table.on_cell(cell_id)
+        with self._state.work() as work:
+            for lrp in lost:
+                work.create(self._fresh(lrp.actual_lrp_key))
+                work.drop(lrp)
+        return [key_of(lrp) for lrp in lost]
+
+    def _claim(self, work: Work, lrp: Any, instance: Any) -> None:
         after = copy(lrp)
         after.state, after.since, after.placement_error = api.CLAIMED, self._now_ns(), ""
-        after.actual_lrp_instance_key.instance_guid = str(uuid.uuid4())
-        after.actual_lrp_instance_key.cell_id = cell_id
-        self._change(lrp, after)
+        after.actual_lrp_instance_key.CopyFrom(instance)
+        work.change(lrp, after)
 
-    def fail_placement(self, lrp: Any, reason: str) -> None:
-        """Note why an instance could not be placed."""
-        if lrp.placement_error != reason:
-            after = copy(lrp)
-            after.placement_error = reason
-            self._change(lrp, after)
+    def _wait(self, work: Work, lrp: Any) -> None:
+        if lrp.state == api.UNCLAIMED and lrp.placement_error == _NO_CELL:
+            return
+        after = copy(lrp)
+        after.state, after.placement_error = api.UNCLAIMED, _NO_CELL
+        after.ClearField("actual_lrp_instance_key")
+        work.change(lrp, after)
 
-    def start(self, key: Any, instance_key: Any, net_info: Any) -> None:
+    # --- what cells report ---
+
+    def claim(self, process_guid: str, index: int, instance: Any) -> None:
+        """A cell takes an UNCLAIMED instance by itself. Raises NotFound, Conflict."""
+        lrp = self.table.get((process_guid, index))
+        if lrp is None:
+            raise NotFound(f"no instance {index} of process {process_guid!r}")
+        if not instance.instance_guid or not instance.cell_id:
+            raise InputError("a claim needs instance_guid and cell_id")
+        if lrp.state == api.CLAIMED and lrp.actual_lrp_instance_key == instance:
+            return
+        if lrp.state != api.UNCLAIMED:
+            raise Conflict(
+                f"instance {instance.instance_guid} cannot be claimed: it is {lrp.state}"
+            )
+        with self._state.work() as work:
+            self._claim(work, lrp, instance)
+
+    def start(self, key: Any, instance: Any, net_info: Any) -> None:
         """An instance runs. Raises Conflict where that instance is not the one wanted."""
-        lrp = self._instance(key, instance_key, "started")
+        lrp = self._instance((key.process_guid, key.index), instance, "started")
         after = copy(lrp)
         after.actual_lrp_net_info.CopyFrom(net_info)
         if lrp.state != api.RUNNING:
             after.state, after.since = api.RUNNING, self._now_ns()
         if after != lrp:
-            self._change(lrp, after)
+            with self._state.work() as work:
+                work.change(lrp, after)
 
-    def crash(self, key: Any, instance_key: Any, reason: str) -> Any:
-        """An instance crashed; the CRASHED record. Raises Conflict as `start`."""
-        lrp = self._instance(key, instance_key, "crashed")
-        ran = (self._now_ns() - lrp.since) / 1e9 if lrp.state == api.RUNNING else 0.0
+    def crash(self, key: Any, instance: Any, reason: str) -> None:
+        """An instance crashed. Raises Conflict as `start`, so a report said twice counts once."""
+        lrp = self._instance((key.process_guid, key.index), instance, "crashed")
+        now = self._now_ns()
+        ran = (now - lrp.since) / 1e9 if lrp.state == api.RUNNING else 0.0
         after = copy(lrp)
         after.crash_count = converge.next_crash_count(lrp.crash_count, ran)
-        after.state, after.crash_reason, after.since = api.CRASHED, reason[:1024], self._now_ns()
+        after.state, after.crash_reason, after.since = api.CRASHED, reason[:_MAX_REASON], now
         after.ClearField("actual_lrp_net_info")
         event = pb.ActualLRPCrashedEvent(
-            actual_lrp_key=key,
-            actual_lrp_instance_key=instance_key,
+            actual_lrp_key=lrp.actual_lrp_key,
+            actual_lrp_instance_key=instance,
             crash_count=after.crash_count,
             crash_reason=after.crash_reason,
-            since=after.since,
+            since=now,
         )
-        self._change(lrp, after)
-        self._hub.publish(api.CRASHED_EVENT, event, cells_of(lrp))
-        return self.actual[key.process_guid, key.index]
+        with self._state.work() as work:
+            work.change(lrp, after)
+            work.tell(api.CRASHED_EVENT, event, lrp)
 
-    def unclaim_lost(self, lrps: Iterable[Any]) -> list[Any]:
-        """Start over instances whose cell is gone: removed, then created anew; the new records."""
-        renewed = []
-        for lrp in list(lrps):
-            fresh = pb.ActualLRP(
-                actual_lrp_key=lrp.actual_lrp_key, state=api.UNCLAIMED, since=self._now_ns()
-            )
-            fresh.modification_tag.epoch = str(uuid.uuid4())
-            self._put(fresh)
-            self._removed([lrp])
-            self._hub.publish(api.CREATED, pb.ActualLRPInstanceCreatedEvent(actual_lrp=fresh))
-            renewed.append(fresh)
-        return renewed
+    def remove_actual(self, process_guid: str, index: int, instance: Any | None) -> None:
+        """A cell has stopped an instance; it starts over if it is still wanted.
 
-    def remove_actual(self, lrps: list[Any]) -> None:
-        """Remove instances; their cells hear of it and stop them."""
-        with self._store.transaction() as tx:
-            self._drop(tx, lrps)
-        self._removed(lrps)
+        Raises NotFound, and Conflict where `instance` is given and is not the one recorded.
+        """
+        lrp = self.table.get((process_guid, index))
+        if lrp is None:
+            raise NotFound(f"no instance {index} of process {process_guid!r}")
+        if instance is not None and lrp.actual_lrp_instance_key != instance:
+            raise Conflict(f"instance {instance.instance_guid} cannot be removed: it is not there")
+        desired = self.desired.get(process_guid)
+        with self._state.work() as work:
+            if desired is not None and index < desired.instances:
+                work.create(self._fresh(lrp.actual_lrp_key))
+            work.drop(lrp)
 
-    def _instance(self, key: Any, instance_key: Any, verb: str) -> Any:
-        lrp = self.actual.get((key.process_guid, key.index))
-        if lrp is None or lrp.actual_lrp_instance_key != instance_key:
-            guid = instance_key.instance_guid
+    def _instance(self, key: Key, instance: Any, verb: str) -> Any:
+        lrp = self.table.get(key)
+        guid = instance.instance_guid
+        if lrp is None or lrp.actual_lrp_instance_key != instance:
             raise Conflict(f"instance {guid} cannot be {verb}: it is not wanted any longer")
+        if lrp.state not in (api.CLAIMED, api.RUNNING):
+            raise Conflict(f"instance {guid} cannot be {verb}: it is {lrp.state}")
         return lrp
 
-    def _put(self, lrp: Any) -> None:
-        self._store.put(_ACTUAL, _name(lrp), _text(lrp))
-        self.actual[lrp.actual_lrp_key.process_guid, lrp.actual_lrp_key.index] = lrp
 
-    def _change(self, before: Any, after: Any) -> None:
-        after.modification_tag.index += 1
-        self._put(after)
-        event = pb.ActualLRPInstanceChangedEvent(
-            actual_lrp_key=after.actual_lrp_key,
-            actual_lrp_instance_key=after.actual_lrp_instance_key,
-            before=api.info(before),
-            after=api.info(after),
-        )
-        self._hub.publish(api.CHANGED, event, cells_of(before, after))
-
-    def _drop(self, tx: Transaction, lrps: Iterable[Any]) -> None:
-        for lrp in lrps:
-            tx.delete(_ACTUAL, _name(lrp))
-
-    def _removed(self, lrps: Iterable[Any]) -> None:
-        for lrp in lrps:
-            key = lrp.actual_lrp_key.process_guid, lrp.actual_lrp_key.index
-            if self.actual.get(key) is lrp:
-                del self.actual[key]
-            event = pb.ActualLRPInstanceRemovedEvent(actual_lrp=lrp)
-            self._hub.publish(api.REMOVED, event, cells_of(lrp))
+def _first_tag() -> Any:
+    return pb.ModificationTag(epoch=str(uuid.uuid4()))
 
 
 def _check(instances: int, routes: Any) -> None:
-    if instances < 0:
-        raise InputError(f"instances cannot be {instances}")
+    if not 0 <= instances <= MAX_INSTANCES:
+        raise InputError(f"instances must be 0 to {MAX_INSTANCES}, not {instances}")
     if sum(len(value) for value in routes.routes.values()) > _MAX_ROUTES_BYTES:
         raise InputError(f"routes are larger than {_MAX_ROUTES_BYTES} bytes")

@@ -10,13 +10,18 @@ from meshnet.bbs.app import application
 from meshnet.bbs.auction import Auction
 from meshnet.bbs.events import Hub
 from meshnet.bbs.lrps import Lrps
+from meshnet.bbs.work import State
 from meshnet.store import Store
 from meshnet.wire import runtime
 
 
 @dataclass(frozen=True)
 class Config:
-    """Where BBS listens and keeps its records."""
+    """Where BBS listens and keeps its records.
+
+    Attributes:
+        cell_grace_seconds: how long cells may be silent after a start of BBS.
+    """
 
     listen_host: str
     store: str
@@ -26,15 +31,15 @@ class Config:
 
 async def serve(config: Config) -> None:
     """Serve until cancelled."""
-    hub = Hub()
-    lrps = Lrps(Store.open(config.store), hub)
-    auction = Auction(lrps, grace_seconds=config.cell_grace_seconds)
+    hub, store = Hub(), Store.open(config.store)
+    lrps = Lrps(State(store, hub))
+    auction = Auction(lrps, store)
     app = application(lrps, auction, hub)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
-        tasks.create_task(auction.watch_cells())
-        auction.resume()
+        # Bound first: a second BBS by mistake must end there and not move instances.
         await asyncio.sleep(0)
+        auction.resume(grace_seconds=config.cell_grace_seconds)
         runtime.notify_ready()
 
 

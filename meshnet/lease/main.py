@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,105 +12,72 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from meshnet.lease.pool import allocate
-from meshnet.model.errors import Conflict, InputError
+from meshnet.lease.leases import Config, Leases
+from meshnet.model.errors import Conflict, InputError, MeshnetError
 from meshnet.store import Store
 from meshnet.wire import lease_api as api
 from meshnet.wire import runtime
-from meshnet.wire.lease_api import Lease
 
-_KIND = "lease"
-
-
-@dataclass(frozen=True)
-class Config:
-    """Where leases are served and kept; `static` fixes subnets by underlay address."""
-
-    listen_host: str
-    store: str
-    overlay: str
-    listen_port: int = 4103
-    subnet_prefix: int = 24
-    static: dict[str, str] = field(default_factory=dict)
+_MAX_BODY = 64 * 1024
 
 
-class Leases:
-    """The leases and the version that counts their changes since this start."""
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object sent. Raises InputError."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _MAX_BODY:
+            raise InputError(f"a request may hold {_MAX_BODY} bytes at most")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise InputError(f"not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise InputError("a JSON object is needed")
+    return value
 
-    def __init__(self, config: Config) -> None:
-        self._config, self._store = config, Store.open(config.store)
-        self.version = 1
-        self._changed = asyncio.Event()
 
-    def all(self) -> list[dict[str, str]]:
-        """Every lease as JSON."""
-        return list(self._store.list(_KIND).values())
+def _underlay_ip(body: dict[str, Any]) -> str:
+    if not isinstance(value := body.get("underlay_ip"), str):
+        raise InputError("underlay_ip is needed")
+    return value
 
-    def acquire(self, underlay_ip: str) -> dict[str, str]:
-        """A cell's lease. Raises Conflict, InputError."""
-        taken = {ip: v["overlay_subnet"] for ip, v in self._store.list(_KIND).items()}
-        config = self._config
-        subnet = allocate(config.overlay, config.subnet_prefix, taken, config.static, underlay_ip)
-        lease = Lease(underlay_ip, subnet, api.vtep_mac(subnet)).to_json()
-        if underlay_ip not in taken:
-            self._store.put(_KIND, underlay_ip, lease)
-            self._bump()
-        return lease
 
-    def renew(self, lease: dict[str, Any]) -> None:
-        """Check that a cell's lease is the one kept. Raises Conflict."""
-        if self._store.get(_KIND, str(lease.get("underlay_ip"))) != lease:
-            raise Conflict("lease mismatch: acquire it again")
+def _put(work: Callable[[dict[str, Any]], dict[str, str] | None]) -> Any:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return JSONResponse(work(await _body(request)) or {})
+        except Conflict as exc:
+            return JSONResponse({"error": str(exc)}, status_code=409)
+        except InputError as exc:
+            return JSONResponse({"error": f"bad request: {exc}"}, status_code=400)
+        except MeshnetError as exc:
+            return JSONResponse({"error": str(exc)}, status_code=500)
 
-    def release(self, underlay_ip: str) -> None:
-        """Forget a cell's lease."""
-        if self._store.delete(_KIND, underlay_ip):
-            self._bump()
-
-    async def changed_since(self, version: int) -> None:
-        """Return when the version differs or the long poll's time is over."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(api.WATCH_SECONDS):
-                while self.version == version:
-                    await self._changed.wait()
-
-    def _bump(self) -> None:
-        self.version += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+    return endpoint
 
 
 def application(leases: Leases) -> Starlette:
     """The ASGI application."""
-
-    async def put(request: Request) -> Response:
-        try:
-            body = await request.json()
-            if request.url.path == api.ACQUIRE:
-                return JSONResponse(leases.acquire(str(body["underlay_ip"])))
-            if request.url.path == api.RENEW:
-                leases.renew(body)
-            else:
-                leases.release(str(body["underlay_ip"]))
-        except Conflict as exc:
-            return JSONResponse({"error": str(exc)}, status_code=409)
-        except (InputError, ValueError, KeyError, TypeError, AttributeError) as exc:
-            return JSONResponse({"error": f"bad request: {exc}"}, status_code=400)
-        return JSONResponse({})
 
     async def listing(request: Request) -> Response:
         return JSONResponse({"leases": leases.all()})
 
     async def watch(request: Request) -> Response:
         since = request.query_params.get("since", "0")
-        if not since.isdecimal():
+        if not (since.isascii() and since.isdecimal() and len(since) < 20):
             return JSONResponse({"error": "since must be a number"}, status_code=400)
         await leases.changed_since(int(since))
         return JSONResponse({"version": leases.version, "leases": leases.all()})
 
+    calls: dict[str, Callable[[dict[str, Any]], dict[str, str] | None]] = {
+        api.ACQUIRE: lambda body: leases.acquire(_underlay_ip(body)),
+        api.RENEW: leases.renew,
+        api.RELEASE: lambda body: leases.release(_underlay_ip(body)),
+    }
     return Starlette(
         routes=[
-            *(Route(p, put, methods=["PUT"]) for p in (api.ACQUIRE, api.RENEW, api.RELEASE)),
+            *(Route(path, _put(work), methods=["PUT"]) for path, work in calls.items()),
             Route(api.LEASES, listing),
             Route(api.WATCH, watch),
         ]
@@ -119,7 +86,7 @@ def application(leases: Leases) -> Starlette:
 
 async def serve(config: Config) -> None:
     """Serve until cancelled."""
-    app = application(Leases(config))
+    app = application(Leases(config, Store.open(config.store)))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
         await asyncio.sleep(0)

@@ -15,6 +15,7 @@ REMOVE_DESIRED = "/v1/desired_lrp/remove"
 DESIRED_LIST = "/v1/desired_lrps/list.r3"
 DESIRED_BY_GUID = "/v1/desired_lrps/get_by_process_guid.r3"
 ACTUAL_LIST = "/v1/actual_lrps/list"
+CLAIM = "/v1/actual_lrps/claim"
 START = "/v1/actual_lrps/start.r1"
 CRASH = "/v1/actual_lrps/crash"
 REMOVE_ACTUAL = "/v1/actual_lrps/remove"
@@ -44,32 +45,32 @@ EVENT_TYPES: dict[str, Any] = {
 INTERNAL_ROUTER = "internal-router"  # key of DesiredLRP.routes: JSON [{"hostname": ...}]
 
 
+_SHARED = (
+    "actual_lrp_net_info",
+    "crash_count",
+    "crash_reason",
+    "state",
+    "placement_error",
+    "since",
+    "modification_tag",
+    "presence",
+)
+
+
 def info(lrp: Any) -> Any:
     """The part of an ActualLRP that its changed event carries before and after."""
-    return pb.ActualLRPInfo(
-        actual_lrp_net_info=lrp.actual_lrp_net_info,
-        crash_count=lrp.crash_count,
-        crash_reason=lrp.crash_reason,
-        state=lrp.state,
-        placement_error=lrp.placement_error,
-        since=lrp.since,
-        modification_tag=lrp.modification_tag,
-        presence=lrp.presence,
-    )
+    return pb.ActualLRPInfo(**_shared(lrp))
 
 
 def changed_lrp(event: Any) -> Any:
     """The ActualLRP that a changed event leaves behind."""
-    after = event.after
     return pb.ActualLRP(
         actual_lrp_key=event.actual_lrp_key,
         actual_lrp_instance_key=event.actual_lrp_instance_key,
-        actual_lrp_net_info=after.actual_lrp_net_info,
-        crash_count=after.crash_count,
-        crash_reason=after.crash_reason,
-        state=after.state,
-        placement_error=after.placement_error,
-        since=after.since,
-        modification_tag=after.modification_tag,
-        presence=after.presence,
+        **_shared(event.after),
     )
+
+
+def _shared(message: Any) -> dict[str, Any]:
+    """What ActualLRP and ActualLRPInfo have in common; what is not set stays not set."""
+    return {field.name: value for field, value in message.ListFields() if field.name in _SHARED}

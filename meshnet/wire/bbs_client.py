@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import httpx
+from google.protobuf.message import DecodeError
 
 from meshnet.model.errors import Conflict, InputError, NotFound, PeerError
 from meshnet.wire import bbs_api as api
@@ -15,6 +17,14 @@ from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.sse import Decoder
 
 _TIMEOUT = 5.0
+# A quiet event stream looks like one whose BBS vanished without a word (its node's link was down
+# while it restarted): the kernel asks, and breaks the stream after 5 + 3 * 2 seconds of silence.
+_KEEP_ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,8 @@ class BbsClient:
     """Typed calls. Every method raises PeerError where BBS is away or answers nonsense."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT)
+        transport = httpx.AsyncHTTPTransport(socket_options=_KEEP_ALIVE)
+        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, transport=transport)
 
     async def __aenter__(self) -> BbsClient:
         return self
@@ -47,6 +58,10 @@ class BbsClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+
+    async def ping(self) -> None:
+        """Return if BBS answers."""
+        await self._post(api.PING, pb.EmptyRequest())
 
     async def desire(self, lrp: Any) -> None:
         """Desire a DesiredLRP, or replace the routes and instances of one of the same guid."""
@@ -85,6 +100,13 @@ class BbsClient:
         reply = await self._call(api.ACTUAL_LIST, request, pb.ActualLRPsResponse)
         return list(reply.actual_lrps)
 
+    async def claim_actual(self, process_guid: str, index: int, instance_key: Any) -> None:
+        """Take an UNCLAIMED instance. Raises Conflict where another has it, NotFound."""
+        request = pb.ClaimActualLRPRequest(
+            process_guid=process_guid, index=index, actual_lrp_instance_key=instance_key
+        )
+        await self._call(api.CLAIM, request, _ACTUAL)
+
     async def start_actual(self, key: Any, instance_key: Any, net_info: Any) -> None:
         """Report an instance RUNNING. Raises Conflict where BBS wants that instance no longer."""
         request = pb.StartActualLRPRequest(
@@ -93,11 +115,24 @@ class BbsClient:
         await self._call(api.START, request, _ACTUAL)
 
     async def crash_actual(self, key: Any, instance_key: Any, reason: str) -> None:
-        """Report an instance's crash. Raises Conflict where BBS knows it no longer."""
+        """Report an instance's crash.
+
+        Raises Conflict where BBS knows the instance no longer, or knows of this crash.
+        """
         request = pb.CrashActualLRPRequest(
             actual_lrp_key=key, actual_lrp_instance_key=instance_key, error_message=reason
         )
         await self._call(api.CRASH, request, _ACTUAL)
+
+    async def remove_actual(self, process_guid: str, index: int, instance_key: Any = None) -> None:
+        """Report that an instance was stopped; it starts over if it is still desired.
+
+        Raises NotFound, and Conflict where the record is not of `instance_key`.
+        """
+        request = pb.RemoveActualLRPRequest(
+            process_guid=process_guid, index=index, actual_lrp_instance_key=instance_key
+        )
+        await self._call(api.REMOVE_ACTUAL, request, _ACTUAL)
 
     async def presence(self, cell_id: str, rep_address: str, ttl_seconds: int) -> None:
         """Keep a cell's presence for `ttl_seconds` more."""
@@ -129,12 +164,19 @@ class BbsClient:
                 async for chunk in reply.aiter_raw():
                     for event in decoder.feed(chunk):
                         if kind := api.EVENT_TYPES.get(event.name):
-                            yield BbsEvent(event.name, kind.FromString(event.data))
+                            yield BbsEvent(event.name, _parsed(kind, event.data))
         except httpx.HTTPError as exc:
             raise PeerError(f"the event stream of BBS broke: {type(exc).__name__}") from exc
         raise PeerError("BBS ended its event stream")
 
     async def _call(self, path: str, request: Any, kind: Any) -> Any:
+        content = await self._post(path, request)
+        message = _parsed(kind, content)
+        if message.HasField("error"):
+            raise _translated(message.error)
+        return message
+
+    async def _post(self, path: str, request: Any) -> bytes:
         try:
             reply = await self._http.post(
                 path,
@@ -145,20 +187,34 @@ class BbsClient:
             raise PeerError(f"BBS does not answer: {type(exc).__name__}") from exc
         if reply.status_code != httpx.codes.OK:
             raise PeerError(f"BBS answered {path} with HTTP {reply.status_code}")
-        message = kind.FromString(reply.content)
-        if message.HasField("error"):
-            raise _translated(message.error)
-        return message
+        return reply.content
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as exc:
+        raise PeerError(f"BBS sent no {kind.DESCRIPTOR.name}: {exc}") from exc
 
 
 _LIFECYCLE = pb.DesiredLRPLifecycleResponse
 _ACTUAL = pb.ActualLRPLifecycleResponse
 
 
+_CONFLICTS = (
+    pb.Error.ResourceConflict,
+    pb.Error.ActualLRPCannotBeClaimed,
+    pb.Error.ActualLRPCannotBeStarted,
+    pb.Error.ActualLRPCannotBeCrashed,
+    pb.Error.ActualLRPCannotBeRemoved,
+)
+
+
 def _translated(error: Any) -> Exception:
-    kinds = pb.Error
-    if error.type == kinds.ResourceNotFound:
+    if error.type == pb.Error.ResourceNotFound:
         return NotFound(error.message)
-    if error.type in (kinds.ActualLRPCannotBeStarted, kinds.ActualLRPCannotBeCrashed):
+    if error.type in _CONFLICTS:
         return Conflict(error.message)
+    if error.type == pb.Error.UnknownError:
+        return PeerError(f"BBS cannot do it: {error.message}")
     return InputError(error.message)

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from meshnet.model.errors import Conflict, PeerError
+from meshnet.model.errors import Conflict, InputError, PeerError
 from meshnet.wire import lease_api as api
 from meshnet.wire.lease_api import Lease
 
@@ -36,12 +36,12 @@ class LeaseClient:
 
     async def leases(self) -> list[Lease]:
         """Every lease."""
-        return [Lease.from_json(v) for v in (await self._call("GET", api.LEASES))["leases"]]
+        return _leases(await self._call("GET", api.LEASES))
 
     async def watch(self, since: int) -> tuple[int, list[Lease]]:
         """(version, leases), as soon as the version is not `since`, or after half a minute."""
         reply = await self._call("GET", f"{api.WATCH}?since={since}", timeout=api.WATCH_SECONDS + 5)
-        return int(reply["version"]), [Lease.from_json(v) for v in reply["leases"]]
+        return _version(reply), _leases(reply)
 
     async def _call(self, method: str, path: str, body: Any = None, timeout: float = 5.0) -> Any:
         try:
@@ -50,9 +50,25 @@ class LeaseClient:
             raise PeerError(f"the lease controller does not answer: {type(exc).__name__}") from exc
         if reply.status_code == httpx.codes.CONFLICT:
             raise Conflict(f"lease refused: {reply.text[:200]}")
+        if reply.status_code == httpx.codes.BAD_REQUEST:
+            raise InputError(f"lease refused: {reply.text[:200]}")
         if reply.status_code != httpx.codes.OK:
             raise PeerError(f"the lease controller answered {path} with HTTP {reply.status_code}")
         try:
             return reply.json() if reply.content else {}
         except ValueError as exc:
             raise PeerError(f"the lease controller's answer to {path} is not JSON") from exc
+
+
+def _leases(reply: Any) -> list[Lease]:
+    values = reply.get("leases") if isinstance(reply, dict) else None
+    if not isinstance(values, list):
+        raise PeerError(f"the lease controller sent no leases: {str(reply)[:80]}")
+    return [Lease.from_json(value) for value in values]
+
+
+def _version(reply: Any) -> int:
+    version = reply.get("version") if isinstance(reply, dict) else None
+    if not isinstance(version, int):
+        raise PeerError(f"the lease controller sent no version: {str(reply)[:80]}")
+    return version

@@ -44,11 +44,21 @@ class Decoder:
         *blocks, self._rest = (self._rest + data).split(b"\n\n")
         if len(self._rest) > MAX_EVENT_BYTES:
             raise PeerError(f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-        return [_event(block) for block in blocks if block.strip()]
+        found = (_fields(block) for block in blocks)
+        return [_event(fields) for fields in found if fields]
 
 
-def _event(block: bytes) -> SseEvent:
-    fields = dict(line.partition(b": ")[::2] for line in block.splitlines())
+def _fields(block: bytes) -> dict[bytes, bytes]:
+    """The fields of a block; a comment (a line that begins with a colon) is none."""
+    fields: dict[bytes, bytes] = {}
+    for line in block.splitlines():
+        name, _, value = line.partition(b":")
+        if name:
+            fields[name] = value.removeprefix(b" ")
+    return fields
+
+
+def _event(fields: dict[bytes, bytes]) -> SseEvent:
     try:
         return SseEvent(
             int(fields[b"id"]),
@@ -56,4 +66,5 @@ def _event(block: bytes) -> SseEvent:
             base64.b64decode(fields[b"data"], validate=True),
         )
     except (KeyError, ValueError, binascii.Error) as exc:
-        raise PeerError(f"the event stream holds no event but {block[:60]!r}") from exc
+        shown = repr(fields)[:80]
+        raise PeerError(f"the event stream holds no event but {shown}") from exc

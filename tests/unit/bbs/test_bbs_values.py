@@ -1,0 +1,112 @@
+"""The pure parts of BBS: placement, back-off, indexes, and the table against a plain list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshnet.bbs import converge
+from meshnet.bbs.table import Table, key_of
+from meshnet.wire import bbs_api as api
+from meshnet.wire.gen import bbs_pb2 as pb
+
+
+def test_instances_of_one_app_spread_before_cells_balance() -> None:
+    balance = converge.Balance()
+    for _ in range(3):
+        balance.add("other", "cell-2")
+    placed = []
+    for _ in range(4):
+        cell = balance.choose("app", ["cell-1", "cell-2"])
+        assert cell is not None
+        balance.add("app", cell)
+        placed.append(cell)
+    assert placed == ["cell-1", "cell-2", "cell-1", "cell-2"]
+    assert balance.choose("third", ["cell-1", "cell-2"]) == "cell-1"
+    assert balance.choose("app", []) is None
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=40), st.integers(1, 4))
+def test_spread_is_never_off_by_more_than_one(apps: list[str], count: int) -> None:
+    cells = [f"cell-{n}" for n in range(count)]
+    balance, placed = converge.Balance(), Counter[tuple[str, str]]()
+    for app in apps:
+        cell = balance.choose(app, cells)
+        assert cell is not None
+        balance.add(app, cell)
+        placed[app, cell] += 1
+    for app in set(apps):
+        on = [placed[app, cell] for cell in cells]
+        assert max(on) - min(on) <= 1
+    for (app, cell), number in placed.items():
+        for _ in range(number):
+            balance.take(app, cell)
+    assert not balance._total and not balance._of_app
+
+
+@pytest.mark.parametrize(
+    ("crashes", "seconds"),
+    [
+        *((1, 0), (2, 0), (3, 30), (4, 60), (5, 120), (6, 240), (7, 480), (8, 960), (9, 960)),
+        *((199, 960), (200, None), (201, None)),
+    ],
+)
+def test_back_off_is_diegos(crashes: int, seconds: float | None) -> None:
+    assert converge.restart_delay(crashes) == seconds
+
+
+def test_five_minutes_of_running_forgive() -> None:
+    assert converge.next_crash_count(7, 299.9) == 8
+    assert converge.next_crash_count(7, 300.0) == 1
+
+
+def test_indexes_fill_gaps_and_go_from_the_top() -> None:
+    assert converge.indexes(3, [0, 2]) == ([1], [])
+    assert converge.indexes(1, [0, 1, 2]) == ([], [1, 2])
+    assert converge.indexes(0, []) == ([], [])
+
+
+_STATES = st.sampled_from([api.UNCLAIMED, api.CLAIMED, api.RUNNING, api.CRASHED])
+_ROWS = st.tuples(st.sampled_from("pq"), st.integers(0, 3), _STATES, st.sampled_from("cd"))
+
+
+def _lrp(process: str, index: int, state: str, cell: str) -> Any:
+    lrp = pb.ActualLRP(
+        actual_lrp_key=pb.ActualLRPKey(process_guid=process, index=index), state=state
+    )
+    if state != api.UNCLAIMED:
+        lrp.actual_lrp_instance_key.cell_id = cell
+    return lrp
+
+
+@given(st.lists(st.tuples(st.booleans(), _ROWS), max_size=60))
+def test_the_table_answers_as_a_walk_over_all_records(steps: list[Any]) -> None:
+    table, rows = Table(), dict[Any, Any]()
+    for keep, row in steps:
+        lrp = _lrp(*row)
+        if keep:
+            table.put(lrp, "app-" + row[0])
+            rows[key_of(lrp)] = lrp
+        else:
+            table.remove(key_of(lrp))
+            rows.pop(key_of(lrp), None)
+    placed = [r for r in rows.values() if r.state in (api.CLAIMED, api.RUNNING)]
+    for cell in "cd":
+        on = [k for k, r in sorted(rows.items()) if r in placed and _cell(r) == cell]
+        assert [key_of(r) for r in table.on_cell(cell)] == on
+        assert table.balance._total[cell] == len(on)
+    for process in "pq":
+        of = [k for k in sorted(rows) if k[0] == process]
+        assert [key_of(r) for r in table.of_process(process)] == of
+    waiting = {k for k, r in rows.items() if r.state == api.UNCLAIMED}
+    assert {key_of(r) for r in table.unclaimed()} == waiting
+    assert table.cells() == sorted({_cell(r) for r in placed})
+    assert len(list(table.all())) == len(rows)
+
+
+def _cell(lrp: Any) -> str:
+    return str(lrp.actual_lrp_instance_key.cell_id)
