@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnet.kernel.bpf import syscall
 from meshnet.kernel.bpf.source import TCX_INGRESS, Hook
+from meshnet.kernel.links import with_socket
 from meshnet.model.errors import KernelError
 
 if TYPE_CHECKING:
@@ -46,24 +47,19 @@ def attach(hook: Hook, program: int, ifindex: int, link_dir: Path) -> None:
     Raises:
         KernelError: the kernel refused.
     """
-    from pyroute2.netlink.exceptions import NetlinkError
-
     link_dir.mkdir(parents=True, exist_ok=True)
+    what = f"attach {hook.name} to interface {ifindex}"
     try:
-        with _socket() as ip:
-            try:
-                ip.tc("add", "clsact", ifindex)
-            except NetlinkError as exc:
-                if exc.code != errno.EEXIST:
-                    raise
-            ip.tc(
-                "replace-filter", "bpf", ifindex, _HANDLE,
-                fd=program, name=hook.name, parent=_parent(hook), prio=_PRIORITY,
-                direct_action=True,
-            )  # fmt: skip
-    except NetlinkError as exc:
-        text = f"cannot attach {hook.name} to interface {ifindex}: {os.strerror(exc.code)}"
-        raise KernelError(text, exc.code) from exc
+        with_socket(None, what, lambda ip: ip.tc("add", "clsact", ifindex))
+    except KernelError as exc:
+        if exc.errno != errno.EEXIST:
+            raise
+    where = {"parent": _parent(hook), "prio": _PRIORITY, "direct_action": True}
+
+    def replace(ip: IPRoute) -> None:
+        ip.tc("replace-filter", "bpf", ifindex, _HANDLE, fd=program, name=hook.name, **where)
+
+    with_socket(None, what, replace)
     pin = link_dir / f"{hook.name}{_MARK}{ifindex}"
     pin.unlink(missing_ok=True)
     syscall.obj_pin(program, pin)
@@ -83,24 +79,25 @@ def alive(pin: Path, hook: Hook) -> bool:
 
 def detach(pin: Path, hook: Hook) -> None:
     """Remove the filter, where its interface still has it, and the pin."""
-    from pyroute2.netlink.exceptions import NetlinkError
+
+    def delete(ip: IPRoute) -> None:
+        ip.tc("del-filter", "bpf", _ifindex(pin), _HANDLE, parent=_parent(hook), prio=_PRIORITY)
 
     try:
-        with _socket() as ip:
-            ip.tc("del-filter", "bpf", _ifindex(pin), _HANDLE, parent=_parent(hook), prio=_PRIORITY)
-    except NetlinkError as exc:
-        if exc.code not in _GONE:
-            raise KernelError(f"cannot detach {pin.name}: {exc}", exc.code) from exc
+        with_socket(None, f"detach {pin.name}", delete)
+    except KernelError as exc:
+        if exc.errno not in _GONE:
+            raise
     pin.unlink(missing_ok=True)
 
 
 def _programs(ifindex: int, parent: int) -> set[int]:
-    from pyroute2.netlink.exceptions import NetlinkError
+    def dump(ip: IPRoute) -> list[Any]:
+        return list(ip.get_filters(ifindex, parent=parent))
 
     try:
-        with _socket() as ip:
-            filters: list[Any] = list(ip.get_filters(ifindex, parent=parent))
-    except NetlinkError:
+        filters = with_socket(None, f"list the filters of interface {ifindex}", dump)
+    except KernelError:
         return set()
     return {number for message in filters for number in _program_ids(message)}
 
@@ -122,9 +119,3 @@ def _ifindex(pin: Path) -> int:
 
 def _parent(hook: Hook) -> int:
     return _INGRESS if hook.attach_type == TCX_INGRESS else _EGRESS
-
-
-def _socket() -> IPRoute:
-    from pyroute2 import IPRoute
-
-    return IPRoute()
