@@ -125,9 +125,13 @@ def _redirect(log: str | None) -> None:
 
 def _enter_container(pid: int) -> None:
     pidfd = os.pidfd_open(pid)
+    # Its own root: where we run in a chroot ourselves, the namespace's root is not the container's.
+    root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY)
     _join_cgroups([_v2_cgroup_of(pid)])
     _call("setns", pidfd, _CONTAINER_NS)
-    os.chdir("/")
+    os.fchdir(root)
+    os.chroot(".")
+    os.close(root)
     # The new PID namespace holds for children only: fork, and be the child's stand-in out here.
     child = os.fork()
     if child:
