@@ -53,8 +53,8 @@ class Names:
         self.veth_links = self.links / "veth"
         self.app_id, self.sidecar_id = (f"{self.netns}-{kind}" for kind in ("app", "sidecar"))
         logs = Path(config.log_dir)
-        self.app_log = logs / f"{config.cell_id}.{guid}.app.log"
-        self.sidecar_log = logs / f"{config.cell_id}.{guid}.sidecar.log"
+        self.app_log = logs / f"{config.cell_id}.{record.app_guid}.{guid}.app.log"
+        self.sidecar_log = logs / f"{config.cell_id}.{record.app_guid}.{guid}.sidecar.log"
 
     def bundle(self, config: Config, container_id: str) -> Path:
         """A container's bundle directory."""

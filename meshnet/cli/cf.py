@@ -12,7 +12,7 @@ import typer
 
 from meshnet.cli.client import Client, dump, from_environment
 from meshnet.cli.tables import table
-from meshnet.model.errors import InputError, NotFound
+from meshnet.model.errors import InputError, NotFound, PeerError
 
 app = typer.Typer(no_args_is_help=True, help="The cf CLI's words, over the public API.")
 
@@ -40,7 +40,7 @@ def _path(text: str) -> str:
     return f"/{text}" if text and not text.startswith("/") else text
 
 
-def _wait(client: Client, app_guid: str) -> None:
+def _wait(client: Client, app_guid: str, name: str) -> None:
     last = (-1, -1)
 
     def seen(running: int, wanted: int) -> None:
@@ -49,14 +49,17 @@ def _wait(client: Client, app_guid: str) -> None:
             last = (running, wanted)
             print(f"  instances: {running}/{wanted} running", file=sys.stderr)
 
-    client.wait_running(app_guid, seen=seen)
+    try:
+        client.wait_running(app_guid, seen=seen)
+    except PeerError as exc:
+        raise PeerError(f"{exc} (its log: meshnet lab logs {name})") from exc
 
 
 @app.command()
 def push(
     name: Name,
     path: Annotated[Path, typer.Option("-p", "--path", help="The app's directory.")] = Path("."),
-    command: Annotated[str, typer.Option("-c", help="Start command.")] = "",
+    command: Annotated[str, typer.Option("-c", help="Start command; default: as it is.")] = "",
     instances: Annotated[int | None, typer.Option("-i", help="Instances.")] = None,
     memory: Annotated[str | None, typer.Option("-m", help="Memory, as 64M.")] = None,
     domain: Annotated[str, typer.Option("-d", help="Domain; default: the first one.")] = "",
@@ -77,7 +80,7 @@ def push(
         client.map_route(pushed["guid"], domain, hostname or name.lower(), _path(route_path))
     if not no_start:
         client.act(pushed["guid"], "restart")
-        _wait(client, pushed["guid"])
+        _wait(client, pushed["guid"], name)
     show(name)
 
 
@@ -160,7 +163,7 @@ def scale(
     if memory and started:
         client.act(guid, "restart")
     if started:
-        _wait(client, guid)
+        _wait(client, guid, name)
     show(name)
 
 
@@ -169,7 +172,7 @@ def _act(name: str, action: str) -> None:
     guid = client.app(name)["guid"]
     client.act(guid, action)
     if action != "stop":
-        _wait(client, guid)
+        _wait(client, guid, name)
     _ok()
 
 
@@ -334,7 +337,8 @@ def remove_network_policy(
     """Take a network policy away; connections it allowed are cut."""
     client = from_environment()
     ids = client.app(source)["guid"], client.app(destination)["guid"]
-    client.deny(*ids, protocol=protocol, ports=_ports(port))
+    if not client.deny(*ids, protocol=protocol, ports=_ports(port)):
+        print("Policy does not exist.", file=sys.stderr)
     _ok()
 
 
@@ -346,14 +350,15 @@ def network_policies(
     """List network policies."""
     client = from_environment()
     names = {a["guid"]: a["name"] for a in client.apps()}
+    only = client.app(source)["guid"] if source else ""
     rows = []
     for policy in client.policies():
+        if only not in ("", policy["source"]["id"]):
+            continue
         ports, target = policy["destination"]["ports"], policy["destination"]
         end = f"-{ports['end']}" if ports["end"] != ports["start"] else ""
         pair = (names.get(policy["source"]["id"], "?"), names.get(target["id"], "?"))
         rows.append((*pair, target["protocol"], f"{ports['start']}{end}"))
-    if source:
-        rows = [row for row in rows if row[0] == client.app(source)["name"]]
     if json:
         keys = ("source", "destination", "protocol", "ports")
         return dump([dict(zip(keys, row, strict=True)) for row in rows])
@@ -365,6 +370,7 @@ def curl(
     path: str,
     method: Annotated[str, typer.Option("-X", help="Method.")] = "",
     data: Annotated[str, typer.Option("-d", help="JSON body.")] = "",
+    header: Annotated[list[str] | None, typer.Option("-H", help="Header, as Name: value.")] = None,
     fail: Annotated[bool, typer.Option("-f", "--fail", help="Exit 22 on HTTP errors.")] = False,
 ) -> None:
     """Send a request to the API as the user.
@@ -376,7 +382,10 @@ def curl(
         body = json_module.loads(data) if data else None
     except ValueError as exc:
         raise InputError(f"-d is not JSON: {exc}") from exc
-    reply = client.request(method or ("POST" if data else "GET"), "/" + path.lstrip("/"), body)
+    pairs = (line.partition(":") for line in header or ())
+    headers = {name.strip(): value.strip() for name, _, value in pairs}
+    verb = method or ("POST" if data else "GET")
+    reply = client.request(verb, "/" + path.lstrip("/"), body, headers=headers)
     try:
         dump(reply.json())
     except ValueError:

@@ -16,6 +16,7 @@ from meshnet.model.errors import InputError, NotFound
 app = typer.Typer(no_args_is_help=True, help="The lab on this machine.")
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "netns_lab" / "labs" / "default.yml"
+_LAST_LOGS = 2
 Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -115,11 +116,22 @@ def logs(
 
     chosen = paths.chosen(lab)
     files = sorted(chosen.log.glob(f"{target}.log")) or sorted(chosen.log.glob(f"{target}.*.log"))
-    if not files:
-        rows = _instances(chosen, target)
-        files = [Path(row[key]) for row in rows for key in ("app_log", "sidecar_log")]
+    files = files or _app_logs(chosen, target)
     flags = ["-F"] if follow else []
     os.execvp("tail", ["tail", "-n", str(lines), *flags, *map(str, files)])
+
+
+def _app_logs(chosen: Any, target: str) -> list[Path]:
+    """Logs of an app's instances and sidecars; where none runs, of those that ran last."""
+    try:
+        rows = _instances(chosen, target)
+        return [Path(row[key]) for row in rows for key in ("app_log", "sidecar_log")]
+    except NotFound:
+        guid = _app_guid(chosen, target.partition("/")[0])
+        newest = sorted(chosen.log.glob(f"*.{guid}.*.log"), key=lambda p: p.stat().st_mtime)
+        if not newest:
+            raise
+        return newest[-_LAST_LOGS:]
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
@@ -159,21 +171,27 @@ def exec_(
 
 def _instances(chosen: Any, target: str) -> list[dict[str, Any]]:
     """The instances of APP or APP/INDEX, lowest index first. Raises NotFound."""
-    from meshnet.cli.client import Client
     from netns_lab import status as lab_status
 
     name, _, index = target.partition("/")
     if index and not index.isdecimal():
         raise InputError(f"{target!r}: APP/INDEX wants a number")
-    value = lab_status.lab(chosen)
-    client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
-    try:
-        guid = client.app(name)["guid"]
-    except NotFound as exc:
-        nodes = ", ".join(n["name"] for n in value["nodes"])
-        raise NotFound(f"no node and no app {name!r} (nodes: {nodes})") from exc
+    guid = _app_guid(chosen, name)
     rows = [r for r in lab_status.instances(chosen) if r["app_guid"] == guid]
     rows = [r for r in rows if not index or r["index"] == int(index)]
     if not rows:
         raise NotFound(f"{target} has no instance on any cell")
     return sorted(rows, key=lambda row: int(row["index"]))
+
+
+def _app_guid(chosen: Any, name: str) -> str:
+    from meshnet.cli.client import Client
+    from netns_lab import status as lab_status
+
+    value = lab_status.lab(chosen)
+    client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
+    try:
+        return str(client.app(name)["guid"])
+    except NotFound as exc:
+        nodes = ", ".join(n["name"] for n in value["nodes"])
+        raise NotFound(f"no node and no app {name!r} (nodes: {nodes})") from exc
