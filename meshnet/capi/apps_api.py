@@ -12,9 +12,19 @@ from pydantic import Field
 
 from meshnet.capi import present, validate
 from meshnet.capi.errors import unavailable, unprocessable
-from meshnet.capi.records import STARTED, STOPPED, App
+from meshnet.capi.records import STARTED, STOPPED, App, Departed
 from meshnet.capi.root_api import accepted
-from meshnet.capi.service import Body, Guid, Service, Svc, ToOne, User, check_filters, chosen, taken
+from meshnet.capi.service import (
+    Body,
+    Guid,
+    Service,
+    Svc,
+    ToOne,
+    User,
+    check_filters,
+    chooser,
+    taken,
+)
 from meshnet.model.errors import PeerError
 
 router = APIRouter()
@@ -38,16 +48,9 @@ class NewApp(Body):
 async def apps(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List apps."""
     check_filters(request, "names", "guids", "space_guids")
-    found = [
-        present.app(a)
-        for a in service.records.apps.all()
-        if chosen(
-            request,
-            {"name": a.name, "guid": a.guid, "space": a.space},
-            **{"names": "name", "guids": "guid", "space_guids": "space"},
-        )
-    ]
-    return present.listing(sorted(found, key=lambda row: str(row["name"])))
+    chosen = chooser(request, names="name", guids="guid", space_guids="space")
+    found = (a for a in service.records.apps if chosen(vars(a)))
+    return present.listing(present.app(a) for a in sorted(found, key=lambda a: (a.name, a.guid)))
 
 
 @router.post("/v3/apps", status_code=201)
@@ -56,7 +59,7 @@ async def create(body: NewApp, service: Svc, user: User) -> dict[str, Any]:
     validate.name(body.name)
     validate.env(dict(body.environment_variables))
     space = service.records.spaces.get(body.relationships.space.data.guid)
-    same = (a for a in service.records.apps.all() if a.space == space.guid)
+    same = (a for a in service.records.apps if a.space == space.guid)
     exists = any(a.name.lower() == body.name.lower() for a in same)
     taken(exists, f"App with the name '{body.name}' already exists.")
     app = App(name=body.name, space=space.guid, env=body.environment_variables)
@@ -78,9 +81,10 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
         (r, replace(r, destinations=tuple(d for d in r.destinations if d.app != guid)))
         for r in records.routes_of(guid)
     ]
-    droplets = [d for d in records.droplets.all() if d.app == guid]
-    with records.store.transaction() as tx:
+    droplets = [d for d in records.droplets if d.app == guid]
+    with records.changes() as tx:
         records.apps.delete(guid, tx)
+        records.departed.put(Departed(guid=guid), tx)
         for _, after in changes:
             records.routes.put(after, tx)
         for droplet in droplets:
@@ -179,8 +183,9 @@ async def app_processes(guid: str, service: Svc, user: User) -> dict[str, Any]:
 async def processes(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List processes."""
     check_filters(request, "app_guids", "guids")
-    rows = [present.process(a) for a in service.records.apps.all()]
-    return present.listing(r for r in rows if chosen(request, r, app_guids="guid", guids="guid"))
+    chosen = chooser(request, app_guids="guid", guids="guid")
+    found = service.records.apps.all()
+    return present.listing(present.process(a) for a in found if chosen(vars(a)))
 
 
 @router.get("/v3/processes/{guid}")
@@ -199,8 +204,10 @@ class ProcessPatch(Body):
 async def patch_process(guid: str, body: ProcessPatch, service: Svc, user: User) -> dict[str, Any]:
     """Set the start command; instances take it at the next restart."""
     app = service.records.apps.get(guid)
-    if body.command is not None and not body.command.strip():
-        raise unprocessable("Command must not be empty")
+    if "command" not in body.model_fields_set:
+        return present.process(app)
+    if body.command is not None:
+        validate.command(body.command)
     return present.process(service.records.apps.put(replace(app, command=body.command)))
 
 
@@ -229,7 +236,8 @@ async def scale(guid: str, body: Scale, service: Svc, user: User) -> dict[str, A
         validate.memory(body.memory_in_mb)
         after = replace(after, memory_in_mb=body.memory_in_mb)
     if body.disk_in_mb is not None:
-        after = replace(after, disk_in_mb=max(1, body.disk_in_mb))
+        validate.disk(body.disk_in_mb)
+        after = replace(after, disk_in_mb=body.disk_in_mb)
     await save(service, before, after)
     return present.process(after)
 

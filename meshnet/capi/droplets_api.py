@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import hmac
 import os
 import tarfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -19,10 +21,12 @@ from meshnet.capi import present
 from meshnet.capi.errors import ApiError, not_found, unauthenticated, unprocessable
 from meshnet.capi.records import Droplet
 from meshnet.capi.root_api import accepted
-from meshnet.capi.service import Body, Svc, ToOne, User
+from meshnet.capi.service import Body, Svc, ToOne, User, taken
+from meshnet.capi.tables import new_guid
 
 router = APIRouter()
-MAX_BYTES = 1024 * 1024 * 1024
+MAX_BYTES, MAX_UNPACKED_BYTES = 1024**3, 4 * 1024**3
+MAX_FILES = 200_000
 _BLOCK = 1024 * 1024
 
 
@@ -69,17 +73,30 @@ async def upload(
 ) -> JSONResponse:
     """Take a droplet's bits: a gzipped tar that holds the app."""
     droplet = service.records.droplets.get(guid)
-    if droplet.sha256:
-        raise unprocessable("Bits may be uploaded only once. Create a new droplet to upload bits.")
-    path = service.droplet_dir / guid
-    sha256 = await run_in_threadpool(_keep, bits.file, path)
+    new = service.droplet_dir / f"{guid}.{new_guid()}.new"
+    try:
+        _check_once(droplet)
+        sha256 = await run_in_threadpool(_keep, bits.file, new)
+        # Again: another upload, or the app's end, may have been quicker.
+        droplet = service.records.droplets.get(guid)
+        _check_once(droplet)
+        new.rename(service.droplet_dir / guid)
+    finally:
+        new.unlink(missing_ok=True)
     service.records.droplets.put(replace(droplet, sha256=sha256))
     return accepted(request, guid)
 
 
-def _keep(source: BinaryIO, path: Path) -> str:
-    """Check and store the bits durably; their SHA-256."""
-    digest, size, new = hashlib.sha256(), 0, path.with_suffix(".new")
+def _check_once(droplet: Droplet) -> None:
+    taken(
+        bool(droplet.sha256),
+        "Bits may be uploaded only once. Create a new droplet to upload bits.",
+    )
+
+
+def _keep(source: BinaryIO, new: Path) -> str:
+    """Store the bits durably and check them; their SHA-256."""
+    digest, size = hashlib.sha256(), 0
     try:
         with new.open("wb") as target:
             while block := source.read(_BLOCK):
@@ -90,21 +107,41 @@ def _keep(source: BinaryIO, path: Path) -> str:
                 target.write(block)
             target.flush()
             os.fsync(target.fileno())
-        _check(new)
-        new.rename(path)
-    finally:
-        new.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ApiError(500, 10001, "UnknownError", f"Cannot keep the bits: {exc}") from exc
+    _check(new)
     return digest.hexdigest()
 
 
 def _check(path: Path) -> None:
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            members = archive.getnames()
-    except (tarfile.TarError, OSError, EOFError) as exc:
+        # As a stream and to its end: a tarfile that may seek never sees gzip's checksum.
+        with gzip.open(path) as unpacked:
+            with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+                found = _holds_app(archive)
+            while unpacked.read(_BLOCK):
+                if unpacked.tell() > MAX_UNPACKED_BYTES:
+                    raise _too_much()
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
         raise unprocessable(f"The droplet is no gzipped tar: {exc}") from exc
-    if not any(name.removeprefix("./").startswith("app/") for name in members):
+    if not found:
         raise unprocessable("The droplet holds no file in app/")
+
+
+def _too_much() -> ApiError:
+    text = f"The droplet holds more than {MAX_FILES} files or {MAX_UNPACKED_BYTES} bytes"
+    return unprocessable(text)
+
+
+def _holds_app(archive: tarfile.TarFile) -> bool:
+    """Whether there is something in app/; gives up early on what would not fit a cell."""
+    size, found = 0, False
+    for count, member in enumerate(archive):
+        size += member.size
+        if size > MAX_UNPACKED_BYTES or count >= MAX_FILES:
+            raise _too_much()
+        found = found or member.name.removeprefix("./").startswith("app/")
+    return found
 
 
 Login = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]

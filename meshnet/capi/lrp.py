@@ -83,6 +83,11 @@ def desired_lrp(
     )
 
 
+def is_ours(lrp: Any) -> bool:
+    """Whether a DesiredLRP is one of the Cloud Controller's."""
+    return bool(lrp.domain == DOMAIN)
+
+
 def internal_routes(hosts: Iterable[str]) -> Any:
     """The routes of a DesiredLRP that DNS reads."""
     value = [{"hostname": host} for host in sorted(hosts)]

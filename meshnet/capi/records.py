@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from meshnet.capi.errors import not_found
-from meshnet.store import Store, Transaction
+from meshnet.capi.tables import Changes, Record, Table, new_guid
+from meshnet.store import Store
 
+log = logging.getLogger("meshnet")
 STARTED, STOPPED = "STARTED", "STOPPED"
-
-
-def new_guid() -> str:
-    """A fresh random guid."""
-    return str(uuid.uuid4())
-
-
-def now() -> str:
-    """This second as CC writes it: RFC 3339, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True)
-class Record:
-    """What every record has."""
-
-    guid: str = field(default_factory=new_guid)
-    created_at: str = field(default_factory=now)
 
 
 @dataclass(frozen=True)
@@ -104,45 +89,63 @@ class Route(Record):
     destinations: tuple[Destination, ...] = ()
 
 
-R = TypeVar("R", bound=Record)
+@dataclass(frozen=True)
+class Departed(Record):
+    """An app that was deleted and whose policies the policy server may still have."""
 
 
-class Table(Generic[R]):
-    """Typed access to the records of one kind."""
+def route_key(route: Route) -> tuple[str, str, str]:
+    """What no two routes have in common; hosts are alike whatever their case."""
+    return route.domain, route.host.lower(), route.path
 
-    def __init__(self, store: Store, kind: type[R], what: str) -> None:
-        self._store, self._kind, self._what = store, kind, what
 
-    def get(self, guid: str) -> R:
-        """One record. Raises ApiError 404."""
-        if (value := self._store.get(self._what, guid)) is None:
-            raise not_found(self._what)
-        return self._load(value)
+class Routes(Table[Route]):
+    """Routes, found by what makes them unique and by the apps they lead to.
 
-    def find(self, guid: str) -> R | None:
-        """One record, or None."""
-        value = self._store.get(self._what, guid)
-        return None if value is None else self._load(value)
+    Routes of a domain that the lab file names no longer stay in the store and are not seen.
+    """
 
-    def all(self) -> list[R]:
-        """Every record, oldest first."""
-        records = [self._load(v) for v in self._store.list(self._what).values()]
-        return sorted(records, key=lambda r: (r.created_at, r.guid))
+    def __init__(self, store: Store, domains: Container[str]) -> None:
+        super().__init__(store, Route, "Route")
+        self._by_key: dict[tuple[str, str, str], str] = {}
+        self._by_app: dict[str, set[str]] = {}
+        loaded, self._rows = self._rows, {}
+        for route in loaded.values():
+            if route.domain in domains:
+                self._set(route)
+            else:
+                log.warning("route %s: the lab has its domain no longer; ignored", route.host)
 
-    def put(self, record: R, tx: Transaction | None = None) -> R:
-        """Write a record; returns it."""
-        (tx or self._store).put(self._what, record.guid, asdict(record))
-        return record
+    def same(self, route: Route) -> bool:
+        """Whether there is a route of the same domain, host and path."""
+        return route_key(route) in self._by_key
 
-    def delete(self, guid: str, tx: Transaction | None = None) -> None:
-        """Remove a record."""
-        (tx or self._store).delete(self._what, guid)
+    def of_app(self, app_guid: str) -> list[Route]:
+        """The routes that lead to an app, oldest first."""
+        found = (self._rows[guid] for guid in self._by_app.get(app_guid, ()))
+        return sorted(found, key=lambda r: (r.created_at, r.guid))
 
-    def _load(self, value: Mapping[str, Any]) -> R:
-        if self._kind is Route:
-            destinations = tuple(Destination(**d) for d in value["destinations"])
-            return self._kind(**{**value, "destinations": destinations})
-        return self._kind(**value)
+    def _set(self, record: Route) -> None:
+        self._drop(record.guid)
+        super()._set(record)
+        self._by_key[route_key(record)] = record.guid
+        for destination in record.destinations:
+            self._by_app.setdefault(destination.app, set()).add(record.guid)
+
+    def _drop(self, guid: str) -> None:
+        if (old := self._rows.get(guid)) is None:
+            return
+        super()._drop(guid)
+        self._by_key.pop(route_key(old), None)
+        for destination in old.destinations:
+            guids = self._by_app.get(destination.app, set())
+            guids.discard(guid)
+            if not guids:
+                self._by_app.pop(destination.app, None)
+
+    def _load(self, value: Mapping[str, Any]) -> Route:
+        destinations = tuple(Destination(**d) for d in value["destinations"])
+        return Route(**{**value, "destinations": destinations})
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,23 @@ class Records:
     """All tables, and the domains."""
 
     def __init__(self, store: Store, domains: Iterable[Mapping[str, Any]]) -> None:
-        self.store = store
+        self._store = store
+        self.domains = {d.guid: d for d in (Domain(**value) for value in domains)}
         self.organizations = Table(store, Organization, "Organization")
         self.spaces = Table(store, Space, "Space")
         self.apps = Table(store, App, "App")
         self.droplets = Table(store, Droplet, "Droplet")
-        self.routes = Table(store, Route, "Route")
-        self.domains = {d.guid: d for d in (Domain(**value) for value in domains)}
+        self.departed = Table(store, Departed, "Departed")
+        self.routes = Routes(store, self.domains)
+
+    @contextmanager
+    def changes(self) -> Iterator[Changes]:
+        """Writes that happen all together or not at all."""
+        with self._store.transaction() as tx:
+            changes = Changes(tx)
+            yield changes
+        for work in changes.then:
+            work()
 
     def domain(self, guid: str) -> Domain:
         """One domain. Raises ApiError 404."""
@@ -184,10 +197,12 @@ class Records:
 
     def routes_of(self, app_guid: str) -> list[Route]:
         """The routes that lead to an app."""
-        return [r for r in self.routes.all() if any(d.app == app_guid for d in r.destinations)]
+        return self.routes.of_app(app_guid)
 
     def seed(self, organization: str, space: str) -> None:
         """Make the first organization and space where there is none."""
         if not self.organizations.all():
-            org = self.organizations.put(Organization(name=organization))
-            self.spaces.put(Space(name=space, organization=org.guid))
+            org = Organization(name=organization)
+            with self.changes() as changes:
+                self.organizations.put(org, changes)
+                self.spaces.put(Space(name=space, organization=org.guid), changes)

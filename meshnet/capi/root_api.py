@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from meshnet.capi import present, validate
 from meshnet.capi.records import Organization, Space
-from meshnet.capi.service import Body, Svc, ToOne, User, check_filters, chosen, taken
+from meshnet.capi.service import Body, Svc, ToOne, User, check_filters, chooser, taken
 from meshnet.capi.tokens import TokenError
 
 router = APIRouter()
@@ -87,7 +87,7 @@ async def organizations(request: Request, service: Svc, user: User) -> dict[str,
     """List organizations."""
     check_filters(request, "names", "guids")
     rows = map(present.organization, service.records.organizations.all())
-    return present.listing(r for r in rows if chosen(request, r, names="name", guids="guid"))
+    return present.listing(filter(chooser(request, names="name", guids="guid"), rows))
 
 
 class NewOrganization(Body):
@@ -110,16 +110,9 @@ async def create_organization(body: NewOrganization, service: Svc, user: User) -
 async def spaces(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List spaces."""
     check_filters(request, "names", "guids", "organization_guids")
-    found = [
-        present.space(s)
-        for s in service.records.spaces.all()
-        if chosen(
-            request,
-            {"name": s.name, "guid": s.guid, "org": s.organization},
-            **{"names": "name", "guids": "guid", "organization_guids": "org"},
-        )
-    ]
-    return present.listing(found)
+    chosen = chooser(request, names="name", guids="guid", organization_guids="organization")
+    found = service.records.spaces.all()
+    return present.listing(present.space(s) for s in found if chosen(vars(s)))
 
 
 class SpaceRelationships(Body):
@@ -151,7 +144,7 @@ async def domains(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List domains."""
     check_filters(request, "names", "guids")
     rows = map(present.domain, service.records.domains.values())
-    return present.listing(r for r in rows if chosen(request, r, names="name", guids="guid"))
+    return present.listing(filter(chooser(request, names="name", guids="guid"), rows))
 
 
 @router.get("/v3/organizations/{guid}/domains")

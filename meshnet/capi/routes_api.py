@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from meshnet.capi import present, validate
 from meshnet.capi.errors import not_found, unprocessable
 from meshnet.capi.records import Destination, Records, Route
 from meshnet.capi.root_api import accepted
-from meshnet.capi.service import Body, Service, Svc, ToOne, User, check_filters, chosen, csv, taken
+from meshnet.capi.service import Body, Service, Svc, ToOne, User, check_filters, chooser, csv, taken
 
 router = APIRouter()
 
@@ -48,16 +48,16 @@ async def routes(request: Request, service: Svc, user: User) -> dict[str, Any]:
         "ports",
         "organization_guids",
     )
-    found = [r for r in service.records.routes.all() if _chosen(request, r)]
+    found = filter(_chooser(request), service.records.routes.all())
     return present.listing(present.route(service.records, r) for r in found)
 
 
-def _chosen(request: Request, route: Route) -> bool:
-    row = {"h": route.host, "p": route.path, "d": route.domain, "s": route.space, "g": route.guid}
-    names = {"hosts": "h", "paths": "p", "domain_guids": "d", "space_guids": "s", "guids": "g"}
-    apps = csv(request, "app_guids")
-    mapped = {d.app for d in route.destinations}
-    return chosen(request, row, **names) and (apps is None or bool(apps & mapped))
+def _chooser(request: Request) -> Callable[[Route], bool]:
+    names = {"hosts": "host", "paths": "path", "domain_guids": "domain", "space_guids": "space"}
+    chosen, apps = chooser(request, guids="guid", **names), csv(request, "app_guids")
+    return lambda route: (
+        chosen(vars(route)) and (apps is None or any(d.app in apps for d in route.destinations))
+    )
 
 
 @router.post("/v3/routes", status_code=201)
@@ -82,10 +82,11 @@ async def create(body: NewRoute, service: Svc, user: User) -> dict[str, Any]:
 
 def _check_free(records: Records, route: Route) -> None:
     domain = records.domain(route.domain).name
-    key = (route.host.lower(), route.path, route.domain)
-    same = any((r.host.lower(), r.path, r.domain) == key for r in records.routes.all())
     path = f" and path '{route.path}'" if route.path else ""
-    taken(same, f"Route already exists with host '{route.host}'{path} for domain '{domain}'.")
+    taken(
+        records.routes.same(route),
+        f"Route already exists with host '{route.host}'{path} for domain '{domain}'.",
+    )
 
 
 @router.get("/v3/routes/{guid}")

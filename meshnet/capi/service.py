@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,13 +74,17 @@ def csv(request: Request, name: str) -> set[str] | None:
     return None if value is None else set(value.split(","))
 
 
-def chosen(request: Request, row: Mapping[str, Any], **filters: str) -> bool:
-    """Whether a row passes the filters given: query parameter name -> key of the row."""
+def chooser(request: Request, **filters: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Which rows pass the filters given: query parameter name -> key of a row.
+
+    Names and hosts match whatever their case, as in CC; paths do not, for proxies tell them apart.
+    """
+    wanted = []
     for parameter, key in filters.items():
-        wanted = csv(request, parameter)
-        if wanted is not None and str(row[key]).lower() not in {w.lower() for w in wanted}:
-            return False
-    return True
+        if (values := csv(request, parameter)) is not None:
+            fold: Callable[[str], str] = str if parameter == "paths" else str.lower
+            wanted.append((key, fold, {fold(value) for value in values}))
+    return lambda row: all(fold(str(row[key])) in values for key, fold, values in wanted)
 
 
 def check_filters(request: Request, *known: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from meshnet.capi.lrp import desired_lrp, internal_routes
+from meshnet.capi.lrp import desired_lrp, internal_routes, is_ours
 from meshnet.capi.records import STARTED, App, Records, Route
 from meshnet.model import routes as model
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
@@ -59,7 +60,7 @@ class Sync:
         async def push() -> None:
             await self._bbs.remove_desired(app.process_guid)
             await self._copilot.dissociate(app.guid)
-            await self._forget_policies(app.guid)
+            await self._forget_policies()
 
         await self._push(push)
 
@@ -78,22 +79,20 @@ class Sync:
 
     async def heal(self) -> None:
         """Send everything at the start, after each failed push, and every half minute; for ever."""
+        last = ""
         while True:
-            try:
-                async with self._lock:
-                    self._dirty.clear()
-                    await self._everything()
-                pause = HEAL_SECONDS
-            except MeshnetError as exc:
-                log.warning("full sync failed: %s; trying again", exc)
-                pause = _RETRY_SECONDS
-                await asyncio.sleep(pause)
-                continue
-            try:
-                async with asyncio.timeout(pause):
-                    await self._dirty.wait()
-            except TimeoutError:
-                continue
+            async with self._lock:
+                self._dirty.clear()
+                failures = await self._everything()
+            if text := "; ".join(failures):
+                if text != last:
+                    log.warning("full sync failed, trying again: %s", text)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HEAL_SECONDS):
+                        await self._dirty.wait()
+            last = text
 
     async def _push(self, push: Callable[[], Awaitable[None]]) -> None:
         async with self._lock:
@@ -102,6 +101,9 @@ class Sync:
             except MeshnetError as exc:
                 log.warning("push failed, a full sync will follow: %s", exc)
                 self._dirty.set()
+            except Exception:
+                self._dirty.set()
+                raise
 
     async def _push_app(self, app: App) -> None:
         if app.state == STARTED and app.droplet:
@@ -137,28 +139,57 @@ class Sync:
                 except NotFound:
                     await self._bbs.desire(self._lrp(app))
 
-    async def _everything(self) -> None:
-        started = [a for a in self._records.apps.all() if a.state == STARTED and a.droplet]
-        istio = [r for r in self._records.routes.all() if self._records.domain(r.domain).istio]
+    async def _everything(self) -> list[str]:
+        """Tell each peer all it should know; why it failed, for those where it did.
+
+        One peer that is away, or refuses what it is told, keeps nothing from the others. Nor may
+        any record, however odd, end this task: it would end it again after every restart.
+        """
+        failures = []
+        for tell in (self._tell_bbs, self._tell_copilot, self._forget_policies):
+            try:
+                await tell()
+            except MeshnetError as exc:
+                failures.append(str(exc))
+            except Exception as exc:
+                log.exception("full sync")
+                failures.append(f"{type(exc).__name__}: {exc}")
+        return failures
+
+    async def _tell_copilot(self) -> None:
+        istio = [r for r in self._records.routes if self._records.domain(r.domain).istio]
         await self._copilot.bulk_sync(
             [self._copilot_route(r) for r in istio],
             {(r.guid, d.app): d.weight or 1 for r in istio for d in r.destinations},
-            {a.guid: [a.process_guid] for a in started},
+            {a.guid: [a.process_guid] for a in self._started()},
         )
-        desired = {lrp.process_guid for lrp in await self._bbs.desired_lrps()}
+
+    async def _tell_bbs(self) -> None:
+        started = self._started()
+        present = {lrp.process_guid for lrp in await self._bbs.desired_lrps() if is_ours(lrp)}
         for app in started:
             await self._bbs.desire(self._lrp(app))
-        for obsolete in desired - {a.process_guid for a in started}:
+        for obsolete in present - {a.process_guid for a in started}:
             await self._bbs.remove_desired(obsolete)
 
-    async def _forget_policies(self, app_guid: str) -> None:
+    def _started(self) -> list[App]:
+        return [a for a in self._records.apps.all() if a.state == STARTED and a.droplet]
+
+    async def _forget_policies(self) -> None:
+        """Name the policy server all apps that are gone, until it has heard of them."""
+        departed = [record.guid for record in self._records.departed]
+        if not departed:
+            return
         path = "/networking/v1/internal/apps_cleanup"
         try:
-            reply = await self._policy.post(path, json={"app_guids": [app_guid]})
+            reply = await self._policy.post(path, json={"app_guids": departed})
         except httpx.HTTPError as exc:
             raise PeerError(f"the policy server does not answer: {type(exc).__name__}") from exc
         if reply.status_code != httpx.codes.OK:
             raise PeerError(f"the policy server answered {path} with HTTP {reply.status_code}")
+        with self._records.changes() as changes:
+            for guid in departed:
+                self._records.departed.delete(guid, changes)
 
     def _lrp(self, app: App) -> object:
         records = self._records

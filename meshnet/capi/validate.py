@@ -10,7 +10,8 @@ from meshnet.capi.records import Domain
 
 _HOST = re.compile(r"[\w-]+\Z", re.ASCII)
 MAX_HOST, MAX_PATH, MAX_NAME = 63, 128, 255
-MAX_INSTANCES, MAX_MEMORY_MB = 1000, 64 * 1024
+MAX_INSTANCES, MAX_MEMORY_MB, MAX_DISK_MB = 1000, 64 * 1024, 1024 * 1024
+MAX_COMMAND = 4096
 MIN_WEIGHT, MAX_WEIGHT = 1, 128
 
 
@@ -53,7 +54,7 @@ def path(value: str, domain: Domain) -> None:
         raise unprocessable("Path cannot contain a question mark")
     if len(value) > MAX_PATH:
         raise unprocessable(f"Path is too long (maximum is {MAX_PATH} characters)")
-    if not value.isascii() or not value.isprintable() or " " in value:
+    if not value.isascii() or not value.isprintable() or " " in value or "#" in value:
         raise unprocessable("Path must be a valid URI")
 
 
@@ -69,6 +70,22 @@ def memory(value: int) -> None:
         raise unprocessable(f"Memory in mb must be between 1 and {MAX_MEMORY_MB}")
 
 
+def disk(value: int) -> None:
+    """A process's disk in MiB."""
+    if not 1 <= value <= MAX_DISK_MB:
+        raise unprocessable(f"Disk in mb must be between 1 and {MAX_DISK_MB}")
+
+
+def command(value: str) -> None:
+    """A process's start command."""
+    if not value.strip():
+        raise unprocessable("Command must not be empty")
+    if len(value) > MAX_COMMAND:
+        raise unprocessable(f"Command is too long (maximum is {MAX_COMMAND} characters)")
+    if not _can_be_executed(value):
+        raise unprocessable("Command must not contain null characters or broken Unicode")
+
+
 def weights(values: Iterable[int | None]) -> None:
     """Destinations have all a weight or none has; each is a share of their sum."""
     given = list(values)
@@ -80,6 +97,15 @@ def weights(values: Iterable[int | None]) -> None:
 
 def env(values: dict[str, str | None]) -> None:
     """Environment variables of an app."""
-    for key in values:
+    for key, value in values.items():
         if key == "PORT" or key.startswith("VCAP_") or not key or "=" in key:
             raise unprocessable(f"Environment variable {key!r} is reserved or malformed")
+        if not _can_be_executed(key) or not _can_be_executed(value or ""):
+            raise unprocessable(
+                f"Environment variable {key!r} must not contain null characters or broken Unicode"
+            )
+
+
+def _can_be_executed(text: str) -> bool:
+    """Whether execve can take it: JSON may hold NULs and lone surrogates, which UTF-8 cannot."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)

@@ -49,6 +49,10 @@ class Client:
         self._login = {"grant_type": "password", "username": user, "password": password}
         self._space = ""
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
     # --- requests ---
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
@@ -145,7 +149,7 @@ class Client:
         self,
         name: str,
         directory: Path,
-        command: str,
+        command: str = "",
         *,
         instances: int | None = None,
         memory_mb: int | None = None,
@@ -153,15 +157,23 @@ class Client:
     ) -> Json:
         """Create or update an app with a directory's content, stopped or running as it was.
 
+        Args:
+            command: start command; empty keeps the one that the app has.
+
         Raises:
             InputError: the directory or the command's program is not there; nothing was changed.
         """
-        bits = pack(directory, command)
         try:
-            app = self.app(name)
+            app: Json | None = self.app(name)
         except NotFound:
+            app = None
+        if app and not command:
+            command = self.process(app["guid"])["command"] or ""
+        bits = pack(directory, command)
+        if app is None:
             space = {"data": {"guid": self.space}}
-            app = self.post("/v3/apps", {"name": name, "relationships": {"space": space}})
+            created: Json = self.post("/v3/apps", {"name": name, "relationships": {"space": space}})
+            app = created
         guid = app["guid"]
         if env:
             path = f"/v3/apps/{guid}/environment_variables"
@@ -203,7 +215,14 @@ class Client:
         """
         deadline = time.monotonic() + seconds
         while True:
-            rows = self.stats(app_guid)
+            try:
+                rows = self.stats(app_guid)
+            except PeerError:
+                # A component that restarts is away for a moment: no reason to give up.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
+                continue
             running = sum(row["state"] == "RUNNING" for row in rows)
             if seen:
                 seen(running, len(rows))
@@ -277,10 +296,12 @@ class Client:
 
     def deny(
         self, source: str, destination: str, *, protocol: str = "tcp", ports: tuple[int, int]
-    ) -> None:
-        """Remove a policy between two apps (guids)."""
-        body = {"policies": [_policy(source, destination, protocol, ports)]}
-        self.post(f"{_POLICIES}/delete", body)
+    ) -> bool:
+        """Remove a policy between two apps (guids); whether there was one."""
+        policy = _policy(source, destination, protocol, ports)
+        known = policy in self.policies(source)
+        self.post(f"{_POLICIES}/delete", {"policies": [policy]})
+        return known
 
 
 def _policy(source: str, destination: str, protocol: str, ports: tuple[int, int]) -> Json:
@@ -298,10 +319,17 @@ def pack(directory: Path, command: str) -> bytes:
         InputError: the directory is missing or empty, or the command names a file in it that is
             not there.
     """
-    if not directory.is_dir():
-        raise InputError(f"{directory} is not a directory: name the app's with -p")
-    if not any(directory.iterdir()):
-        raise InputError(f"{directory} is empty: there is nothing to push")
+    try:
+        if not directory.is_dir():
+            raise InputError(f"{directory} is not a directory: name the app's with -p")
+        if not any(directory.iterdir()):
+            raise InputError(f"{directory} is empty: there is nothing to push")
+        return _archive(directory, command)
+    except OSError as exc:
+        raise InputError(f"cannot read {exc.filename or directory}: {exc.strerror}") from exc
+
+
+def _archive(directory: Path, command: str) -> bytes:
     words = command.split()
     if not words:
         raise InputError("the start command is empty: give one with -c")
@@ -317,6 +345,8 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     parts = Path(member.name).parts
     if "__pycache__" in parts or ".git" in parts:
         return None
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        return None  # a pipe or a device is no part of an app
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
@@ -12,6 +13,10 @@ from meshnet.store import Store, Transaction
 
 _ROUTE, _MAPPING, _ASSOCIATION, _VIP = "route", "mapping", "association", "vip"
 MIN_WEIGHT, MAX_WEIGHT = 1, 128
+# Never stricter than the Cloud Controller: one refused route would fail every BulkSync.
+_HOST = re.compile(r"(\*\.)?[\w-]{1,63}(\.[\w-]{1,63})*", re.ASCII)
+_MAX_HOST = 253
+_PATH = re.compile(r"/[!-~]*", re.ASCII)
 
 
 class State:
@@ -26,16 +31,17 @@ class State:
         self.associations: dict[str, list[str]] = dict(store.list(_ASSOCIATION))
         self.vips: dict[str, str] = dict(store.list(_VIP))
 
-    def upsert_route(self, route: Route) -> None:
-        """Add or replace a route; an internal host gets its VIP.
+    def upsert_route(self, route: Route, vip: str = "") -> None:
+        """Add or replace a route; an internal host gets `vip`, or the lowest free one.
 
         Raises:
-            InputError: guid or host is empty.
+            InputError: guid, host, path or vip is not usable.
             Conflict: the VIP range is full.
         """
         check_route(route)
         routes = {**self.routes, route.guid: route}
-        allocated = self._allocate(routes.values())
+        asked = {route.host.lower(): vip} if route.internal else {}
+        allocated = self._allocate(routes.values(), asked)
         with self._store.transaction() as tx:
             tx.put(_ROUTE, route.guid, asdict(route))
             self._put_vips(tx, allocated)
@@ -90,13 +96,18 @@ class State:
         routes: Mapping[str, Route],
         mappings: Mapping[tuple[str, str], int],
         associations: Mapping[str, list[str]],
+        asked: Mapping[str, str] | None = None,
     ) -> None:
-        """Replace everything at once, or nothing where any of it is invalid. Raises InputError."""
+        """Replace everything at once, or nothing where any of it is invalid. Raises InputError.
+
+        Args:
+            asked: host to VIP, where the Cloud Controller gave one.
+        """
         for route in routes.values():
             check_route(route)
         for (route_guid, process), weight in mappings.items():
             check_mapping(route_guid, process, weight)
-        allocated = self._allocate(routes.values())
+        allocated = self._allocate(routes.values(), asked)
         with self._store.transaction() as tx:
             _sync(tx, _ROUTE, {guid: asdict(route) for guid, route in routes.items()})
             _sync(
@@ -115,9 +126,12 @@ class State:
             raise NotFound(f"route doesn't exist: {fqdn}")
         return vip
 
-    def _allocate(self, routes: Iterable[Route]) -> dict[str, str]:
+    def _allocate(
+        self, routes: Iterable[Route], asked: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         hosts = (route.host.lower() for route in routes if route.internal)
-        return vips.allocate(self._vip_range, hosts, self.vips)
+        lower = {host.lower(): vip for host, vip in (asked or {}).items()}
+        return vips.allocate(self._vip_range, hosts, self.vips, lower)
 
     def _put_vips(self, tx: Transaction, allocated: Mapping[str, str]) -> None:
         if allocated != self.vips:
@@ -125,10 +139,19 @@ class State:
 
 
 def check_route(route: Route) -> None:
-    """Raise InputError where the guid or host is missing."""
+    """Raise InputError where the guid, the host or the path is missing or malformed.
+
+    Strict, for one name that a proxy refuses would keep every other route's change from it.
+    """
     if not route.guid or not route.host:
         what = "guid" if not route.guid else "host"
         raise InputError(f"Route {route.guid!r} is invalid:\n {what} is empty")
+    if len(route.host) > _MAX_HOST or not _HOST.fullmatch(route.host):
+        text = f"host {route.host[:_MAX_HOST]!r} is no DNS name"
+        raise InputError(f"Route {route.guid!r} is invalid:\n {text}")
+    if route.path and not _PATH.fullmatch(route.path):
+        text = f"path {route.path!r} does not begin with / or is not printable ASCII without spaces"
+        raise InputError(f"Route {route.guid!r} is invalid:\n {text}")
 
 
 def check_mapping(route: str, process: str, weight: int) -> None:

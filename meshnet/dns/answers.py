@@ -32,18 +32,14 @@ class Names:
 
     Attributes:
         zone: name or "*.suffix" to addresses; the exact name wins, then the longest suffix.
-        apps: names in internal domains to instance addresses, kept up to date from BBS.
         own_domains: domains in which a name that is not there does not exist.
     """
 
     zone: Mapping[str, Iterable[str]] = field(default_factory=dict)
-    apps: Mapping[str, Iterable[str]] = field(default_factory=dict)
     own_domains: tuple[str, ...] = ()
 
     def find(self, name: str) -> Found | None:
         """A lower-case name without trailing dot; None where it is not known."""
-        if name in self.apps:
-            return Found(tuple(self.apps[name]), APP_TTL)
         if name in self.zone:
             return Found(tuple(self.zone[name]), ZONE_TTL)
         labels = name.split(".")

@@ -56,7 +56,7 @@ class Resolver:
         self.instances = Instances()
         zone_domains = (name.removeprefix("*.") for name in config.zone)
         own = {*zone_domains, *config.vip_domains, *config.internal_domains}
-        self._names = Names(config.zone, {}, tuple(sorted(own)))
+        self._names = Names(config.zone, tuple(sorted(own)))
         self._vips = VipResolverClient(config.vip_resolver_addr)
         self._known: dict[str, str] = {}
 
@@ -76,8 +76,15 @@ class Resolver:
     async def _find(self, name: str) -> Found | None:
         if any(under(name, domain) for domain in self._config.vip_domains):
             return await self._vip(name)
-        self._names.apps = self.instances.names
+        if (addresses := self.instances.find(name)) is not None:
+            return Found(addresses, APP_TTL)
+        if not self.instances.listed and self._internal(name):
+            # An NXDOMAIN for an app that runs would be believed; this is asked again.
+            raise PeerError("BBS has not told its instances yet")
         return self._names.find(name)
+
+    def _internal(self, name: str) -> bool:
+        return any(under(name, domain) for domain in self._config.internal_domains)
 
     async def _vip(self, name: str) -> Found | None:
         """Copilot's answer; while Copilot is away the one it gave last, for VIPs are durable.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from meshnet.model.errors import InputError
 from meshnet.pilot.directory import Watch
 from meshnet.pilot.views import Views
 from meshnet.wire import ads_server, proxies, runtime
 from meshnet.wire.mcp_client import sink_session
 
 log = logging.getLogger("meshnet")
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,15 @@ class Pilot:
         watch = Watch(directory)
         try:
             while True:
-                await self._sync(proxies.read(directory))
-                await watch.news()
+                complete = await self._sync(proxies.read(directory))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if complete else _RETRY_SECONDS):
+                        await watch.news()
         finally:
             watch.close()
 
-    async def _sync(self, wanted: Mapping[str, proxies.Sidecar]) -> None:
+    async def _sync(self, wanted: Mapping[str, proxies.Sidecar]) -> bool:
+        """Serve exactly the wanted sidecars; False where a socket could not be made."""
         self._views.set_sidecars(wanted)
         for guid, (sidecar, server) in list(self._servers.items()):
             if wanted.get(guid) != sidecar:
@@ -94,12 +100,13 @@ class Pilot:
             service = ads_server.AdsService(self._news, self._registry, identity=guid)
             try:
                 server = await ads_server.listen(f"unix:{sidecar.socket}", service, sidecar.uid)
-            except OSError as exc:
+            except (OSError, InputError) as exc:
                 log.warning("no ADS socket for instance %s: %s", guid, exc)
                 continue
             self._registry.proxies[guid] = ads_server.ProxyStatus(guid)
             self._servers[guid] = (sidecar, server)
         self._news.changed()
+        return self._servers.keys() == wanted.keys()
 
     def status(self) -> Starlette:
         """The ASGI application behind the status socket."""

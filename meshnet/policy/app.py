@@ -17,6 +17,7 @@ from meshnet.policy.state import QuotaExceeded, State
 from meshnet.wire import policy_json as api
 
 _MAX_BODY = 10 * 1024 * 1024
+_GUIDS_PER_CALL = 100  # as the policy server of CF; a longer request line would be refused
 _ADMIN, _WRITE = "network.admin", "network.write"
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -75,18 +76,18 @@ class External:
         return header
 
     async def _check_apps(self, policies: list[Any], authorization: str) -> None:
-        guids = {guid for p in policies for guid in (p.source, p.destination)}
-        try:
-            reply = await self._capi.get(
-                "/v3/apps",
-                params={"guids": ",".join(sorted(guids))},
-                headers={"Authorization": authorization},
-            )
-            found = {app["guid"] for app in reply.json()["resources"]}
-        except (httpx.HTTPError, ValueError, KeyError) as exc:
-            raise _Refused(500, "the Cloud Controller does not answer") from exc
-        if found != guids:
-            raise _Refused(403, "one or more applications cannot be found or accessed")
+        guids = sorted({guid for p in policies for guid in (p.source, p.destination)})
+        headers = {"Authorization": authorization}
+        for start in range(0, len(guids), _GUIDS_PER_CALL):
+            asked = guids[start : start + _GUIDS_PER_CALL]
+            try:
+                params = {"guids": ",".join(asked)}
+                reply = await self._capi.get("/v3/apps", params=params, headers=headers)
+                found = {app["guid"] for app in reply.json()["resources"]}
+            except (httpx.HTTPError, ValueError, KeyError) as exc:
+                raise _Refused(500, "the Cloud Controller does not answer") from exc
+            if found != set(asked):
+                raise _Refused(403, "one or more applications cannot be found or accessed")
 
     async def list(self, request: Request) -> Response:
         """GET policies; `id` filters by either side, else source_id and dest_id."""

@@ -35,7 +35,9 @@ def resources(config: ProxyConfig) -> Resources:
     """Type URL to name to resource, for everything in `config`; all four types are there."""
     found: Resources = {
         CLUSTERS: {c.name: resource(_cluster(c)) for c in config.clusters},
-        ENDPOINTS: {c.name: resource(_endpoints(c)) for c in config.clusters},
+        ENDPOINTS: {
+            c.name: resource(_endpoints(c), vacant=not c.endpoints) for c in config.clusters
+        },
         LISTENERS: {},
         ROUTES: {table.name: resource(_table(table)) for table in config.tables},
     }

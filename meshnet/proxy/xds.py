@@ -18,17 +18,22 @@ ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
 
 @dataclass(frozen=True)
 class Resource:
-    """A serialised resource and its version, a hash of the content."""
+    """A serialised resource and its version, a hash of the content.
+
+    Attributes:
+        vacant: endpoints of which none is left: sent only after the routes that go elsewhere.
+    """
 
     version: str
     body: bytes
+    vacant: bool = False
 
 
 Resources = dict[str, dict[str, Resource]]
 View = Mapping[str, Mapping[str, Resource]]
 
 
-def resource(message: Any) -> Resource:
+def resource(message: Any, *, vacant: bool = False) -> Resource:
     """Serialise a message; equal messages give equal versions."""
     body = message.SerializeToString(deterministic=True)
-    return Resource(hashlib.sha256(body).hexdigest()[:16], body)
+    return Resource(hashlib.sha256(body).hexdigest()[:16], body, vacant)

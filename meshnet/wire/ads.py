@@ -45,6 +45,7 @@ class DeltaStream:
     last_error: str = ""
     _types: dict[str, _Type] = field(default_factory=dict)
     _nonce: int = 0
+    _clusters_sent: set[str] = field(default_factory=set)
 
     def receive(self, request: Any) -> None:
         """Take a request: (un)subscriptions, and the ACK or NACK of a response."""
@@ -55,6 +56,8 @@ class DeltaStream:
                 return
             state = self._types[request.type_url] = _Type()
             state.known.update(request.initial_resource_versions)
+            if request.type_url == ENDPOINTS:
+                self._forget_endpoints(state)
             state.wildcard = not request.resource_names_subscribe
         if request.response_nonce and request.response_nonce == state.pending:
             self._answered(request, state)
@@ -71,6 +74,7 @@ class DeltaStream:
                 state.wildcard = False
             state.names.discard(name)
             state.known.pop(name, None)
+            state.rejected.discard(name)
 
     def _answered(self, request: Any, state: _Type) -> None:
         state.pending = ""
@@ -86,7 +90,8 @@ class DeltaStream:
         """The responses due now.
 
         Make before break: routes and listeners wait until the proxy has every cluster with its
-        endpoints; clusters are taken away only when no route is outstanding.
+        endpoints; clusters, and the last endpoints of one, are taken away only when no route is
+        outstanding.
         """
         due = []
         for type_url in ORDER:
@@ -96,8 +101,9 @@ class DeltaStream:
             if type_url in (LISTENERS, ROUTES) and not self._clusters_ready(view):
                 continue
             changed, removed = _difference(state, view[type_url])
-            if type_url == CLUSTERS and removed and not self._routes_settled(view):
-                removed = []
+            if type_url in (CLUSTERS, ENDPOINTS) and not self._routes_settled(view):
+                removed = [name for name in removed if name not in state.known]
+                changed = [(n, r) for n, r in changed if not (r.vacant and n in state.known)]
             # A proxy waits for the first answer to a wildcard, if only to hear of nothing.
             if changed or removed or (state.wildcard and not state.answered):
                 due.append(self._response(type_url, state, changed, removed))
@@ -107,7 +113,7 @@ class DeltaStream:
         """Whether the proxy has acknowledged all of `view` that it subscribes to."""
         wanted = {CLUSTERS, LISTENERS}
         return wanted <= set(self._types) and all(
-            not state.pending and not any(_difference(state, view[type_url]))
+            not state.pending and not state.rejected and not any(_difference(state, view[type_url]))
             for type_url, state in self._types.items()
         )
 
@@ -146,7 +152,21 @@ class DeltaStream:
             state.known.pop(name, None)
             if name in state.names:
                 state.missing.add(name)
+        if type_url == CLUSTERS:
+            self._clusters_sent.update(name for name, _ in changed)
+            if endpoints := self._types.get(ENDPOINTS):
+                self._forget_endpoints(endpoints)
         return response
+
+    def _forget_endpoints(self, endpoints: _Type) -> None:
+        """Have the endpoints of clusters just sent sent once more.
+
+        A changed cluster starts without endpoints and does not ask for those its predecessor had:
+        untold, it warms until Envoy's 15 s for a first answer are over, and all routes with it.
+        """
+        for name in self._clusters_sent:
+            endpoints.known.pop(name, None)
+        self._clusters_sent.clear()
 
 
 def _difference(

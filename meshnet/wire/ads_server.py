@@ -160,7 +160,7 @@ async def listen(target: str, service: AdsService, owner: int | None = None) -> 
     """Start a server at "ADDRESS:PORT" or "unix:PATH" (made 0600, owned by uid `owner`).
 
     Raises:
-        InputError: the address is taken.
+        InputError: the address is taken, or the socket's directory is missing.
     """
     options = [
         ("grpc.so_reuseport", 0),

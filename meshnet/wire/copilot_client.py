@@ -52,9 +52,11 @@ class CopilotClient(_Client):
 
     _stub_type = copilot_pb2_grpc.CloudControllerCopilotStub
 
-    async def upsert_route(self, route: Route) -> None:
-        """Add or replace a route."""
-        await self._call("UpsertRoute", pb.UpsertRouteRequest(route=_route(route)))
+    async def upsert_route(self, route: Route, vip: str = "") -> None:
+        """Add or replace a route; without a `vip` Copilot gives an internal one the lowest free."""
+        message = _route(route)
+        message.vip = vip
+        await self._call("UpsertRoute", pb.UpsertRouteRequest(route=message))
 
     async def delete_route(self, guid: str) -> None:
         """Forget a route."""

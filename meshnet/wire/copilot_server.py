@@ -27,7 +27,7 @@ class CopilotState(Protocol):
     mappings: dict[tuple[str, str], int]
     associations: dict[str, list[str]]
 
-    def upsert_route(self, route: Route) -> None: ...
+    def upsert_route(self, route: Route, vip: str = "") -> None: ...
     def delete_route(self, guid: str) -> None: ...
     def map_route(self, route: str, process: str, weight: int) -> None: ...
     def unmap_route(self, route: str, process: str) -> None: ...
@@ -38,6 +38,7 @@ class CopilotState(Protocol):
         routes: Mapping[str, Route],
         mappings: Weights,
         associations: Mapping[str, list[str]],
+        asked: Mapping[str, str] | None = None,
     ) -> None: ...
     def vip_of(self, fqdn: str) -> str: ...
 
@@ -86,7 +87,7 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
     def _upsert_route(self, request: Any) -> Any:
         if not request.HasField("route"):
             raise InputError("Route is invalid:\n route is missing")
-        self._state.upsert_route(_route(request.route))
+        self._state.upsert_route(_route(request.route), request.route.vip)
         self._changed()
         return pb.UpsertRouteResponse()
 
@@ -174,6 +175,7 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
                 a.capi_process_guid: list(a.diego_process_guids)
                 for a in request.capi_diego_process_associations
             },
+            {r.host: r.vip for r in request.routes if r.internal and r.vip},
         )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from meshnet.model.errors import InputError, PeerError
 from meshnet.wire.gen import istio_networking_pb2 as istio
 from meshnet.wire.gen import mcp_pb2
@@ -168,7 +170,10 @@ def _decode(response: Any) -> dict[str, Any]:
     messages = {}
     for resource in response.resources:
         message = kind()
-        if not resource.body.Unpack(message):
-            raise PeerError(f"{resource.metadata.name} is a {resource.body.type_url}")
+        try:
+            if not resource.body.Unpack(message):
+                raise PeerError(f"{resource.metadata.name} is a {resource.body.type_url}")
+        except DecodeError as exc:
+            raise PeerError(f"{resource.metadata.name} does not parse: {exc}") from exc
         messages[resource.metadata.name] = message
     return messages

@@ -39,7 +39,7 @@ def _policy(value: Any) -> Policy:
     try:
         source, destination = value["source"], value["destination"]
         ports = destination.get("ports") or {}
-        start, end = int(ports.get("start") or 0), int(ports.get("end") or 0)
+        start, end = _port(ports.get("start")), _port(ports.get("end"))
         source_id, destination_id = str(source.get("id") or ""), str(destination.get("id") or "")
         protocol = destination.get("protocol")
         tagged = source.get("tag") or destination.get("tag")
@@ -59,6 +59,15 @@ def _policy(value: Any) -> Policy:
         if wrong:
             raise InputError(_INVALID + text)
     return Policy(source_id, destination_id, protocol, start, end)
+
+
+def _port(value: Any) -> int:
+    # Go reads a JSON integer here and nothing else; a bool is no number, 1e999 is infinite.
+    if value is None:
+        return 0
+    if type(value) is not int:
+        raise TypeError(f"cannot unmarshal {value!r} into a port")
+    return value
 
 
 def show(policies: Iterable[Policy], tags: Mapping[str, int] | None = None) -> dict[str, Any]:

@@ -8,14 +8,15 @@ the directory is the state.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from meshnet.model.errors import PeerError
 
 SUFFIX = ".json"
+log = logging.getLogger("meshnet")
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,29 @@ def remove(directory: Path, instance_guid: str) -> None:
 
 
 def read(directory: Path) -> dict[str, Sidecar]:
-    """Every sidecar by instance guid. Raises PeerError where a file is not what `write` writes."""
+    """Every sidecar by instance guid; a file that is not what `write` writes is logged and left."""
     found = {}
-    for path in directory.glob(f"*{SUFFIX}"):
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            found[path.stem] = _sidecar(value)
+            found[path.stem] = _sidecar(path)
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError) as exc:
-            raise PeerError(f"{path} describes no sidecar: {exc}") from exc
+        except (OSError, PeerError) as exc:
+            log.warning("no sidecar is served for %s: %s", path, exc)
     return found
 
 
-def _sidecar(value: Mapping[str, object]) -> Sidecar:
-    return Sidecar(**value)  # type: ignore[arg-type]
+def _sidecar(path: Path) -> Sidecar:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise PeerError(f"it is no JSON: {exc}") from exc
+    names = {field.name for field in fields(Sidecar)}
+    if not isinstance(value, dict) or set(value) != names:
+        raise PeerError(f"it is no object with the keys {', '.join(sorted(names))}")
+    strings = [value[name] for name in names - {"uid"}]
+    if not all(isinstance(text, str) for text in strings) or type(value["uid"]) is not int:
+        raise PeerError("uid is no number, or another value no text")
+    if value["instance_guid"] != path.stem:
+        raise PeerError(f"it describes instance {value['instance_guid']}")
+    return Sidecar(**value)

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from meshnet.dns.answers import Found, Names, answer, asked, question, to_wire, under
 
 NAMES = Names(
-    zone={"cell-1.mesh.lab": ["10.0.16.21"], "*.istio.mesh.lab": ["10.0.16.10"]},
-    apps={"b.apps.internal": ["10.255.1.2", "10.255.2.2"], "idle.apps.internal": []},
+    zone={
+        "cell-1.mesh.lab": ["10.0.16.21"],
+        "*.istio.mesh.lab": ["10.0.16.10"],
+        "b.apps.internal": ["10.255.1.2", "10.255.2.2"],
+        "idle.apps.internal": [],
+    },
     own_domains=("apps.internal", "istio.mesh.lab", "mesh.lab"),
 )
 

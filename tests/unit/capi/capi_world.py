@@ -1,0 +1,234 @@
+"""The API in this process, with peers that record what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from meshnet.capi.app import application
+from meshnet.capi.records import Records
+from meshnet.capi.service import Service
+from meshnet.capi.sync import Sync
+from meshnet.capi.tokens import Tokens
+from meshnet.model.errors import NotFound, PeerError
+from meshnet.store import Store
+
+DOMAINS = [
+    {"name": "istio.mesh.lab", "internal": False, "istio": True},
+    {"name": "istio.apps.internal", "internal": True, "istio": True},
+    {"name": "apps.internal", "internal": True, "istio": False},
+]
+SECRET = "s" * 32
+LOGIN = ("cells", "of:cells")
+
+
+class Http:
+    """Requests to an application in this process, on an event loop that lasts."""
+
+    def __init__(self, app: Starlette) -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://10.0.16.2")
+        self._runner = asyncio.Runner()
+        self.headers = self._client.headers
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._runner.run(self._client.request(method, path, **options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+    def patch(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("PATCH", path, **options)
+
+    def close(self) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
+class Bbs:
+    def __init__(self) -> None:
+        self.away = False
+        self.desired: dict[str, Any] = {}
+        self.actual: list[Any] = []
+
+    def _here(self) -> None:
+        if self.away:
+            raise PeerError("BBS does not answer")
+
+    async def desire(self, lrp: Any) -> None:
+        self._here()
+        self.desired[lrp.process_guid] = lrp
+
+    async def update_desired(self, guid: str, *, instances: Any = None, routes: Any = None) -> None:
+        self._here()
+        if guid not in self.desired:
+            raise NotFound(guid)
+        self.desired[guid].routes.CopyFrom(routes)
+
+    async def remove_desired(self, guid: str) -> None:
+        self._here()
+        self.desired.pop(guid, None)
+
+    async def desired_lrps(self) -> list[Any]:
+        self._here()
+        return list(self.desired.values())
+
+    async def actual_lrps(self, *, process_guid: str = "", cell_id: str = "") -> list[Any]:
+        self._here()
+        return [a for a in self.actual if a.actual_lrp_key.process_guid == process_guid]
+
+
+class Copilot:
+    def __init__(self) -> None:
+        self.away = False
+        self.calls: list[tuple[Any, ...]] = []
+
+    def _told(self, *call: Any) -> None:
+        if self.away:
+            raise PeerError("Copilot is away")
+        self.calls.append(call)
+
+    async def upsert_route(self, route: Any) -> None:
+        self._told("upsert", route.host, route.path, route.internal)
+
+    async def delete_route(self, guid: str) -> None:
+        self._told("delete", guid)
+
+    async def map_route(self, route: str, process: str, weight: int) -> None:
+        self._told("map", route, process, weight)
+
+    async def unmap_route(self, route: str, process: str) -> None:
+        self._told("unmap", route, process)
+
+    async def associate(self, process: str, guids: Any) -> None:
+        self._told("associate", process, list(guids))
+
+    async def dissociate(self, process: str) -> None:
+        self._told("dissociate", process)
+
+    async def bulk_sync(self, routes: Any, mappings: Any, associations: Any) -> None:
+        self._told("bulk", sorted(r.host for r in routes), dict(mappings), dict(associations))
+
+
+class World:
+    def __init__(self, directory: Path, domains: list[dict[str, Any]] | None = None) -> None:
+        self.bbs, self.copilot = Bbs(), Copilot()
+        self.records = Records(Store.open(directory / "capi.db"), domains or DOMAINS)
+        self.records.seed("system", "dev")
+        self.sync = Sync(
+            self.records,
+            self.bbs,  # type: ignore[arg-type]
+            self.copilot,  # type: ignore[arg-type]
+            base_url="http://10.0.16.2:80",
+            internal_user=LOGIN[0],
+            internal_password=LOGIN[1],
+            policy_internal_url="http://127.0.0.1:9",
+        )
+        droplets = directory / "droplets"
+        droplets.mkdir(exist_ok=True)
+        self.droplet_dir = droplets
+        service = Service(
+            records=self.records,
+            sync=self.sync,
+            tokens=Tokens(SECRET, {"admin": "pw"}),
+            bbs=self.bbs,  # type: ignore[arg-type]
+            policy=httpx.AsyncClient(base_url="http://127.0.0.1:9"),
+            droplet_dir=droplets,
+            internal_login=LOGIN,
+        )
+        self.http = Http(application(service))
+
+    def sign_in(self) -> None:
+        form = {"grant_type": "password", "username": "admin", "password": "pw"}
+        token = self.http.post("/oauth/token", data=form).json()["access_token"]
+        self.http.headers["authorization"] = f"bearer {token}"
+
+    def ask(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
+        reply = self.http.request(method, path, json=body)
+        if status is not None:
+            assert reply.status_code == status, reply.text
+        return reply.json() if reply.content else {}
+
+    def refused(self, method: str, path: str, body: Any, status: int = 422) -> str:
+        """The detail of the one error a refused request is answered with."""
+        (error,) = self.ask(method, path, body, status)["errors"]
+        assert set(error) == {"code", "title", "detail"}
+        return str(error["detail"])
+
+    @property
+    def space(self) -> str:
+        return str(self.ask("GET", "/v3/spaces")["resources"][0]["guid"])
+
+    def domain(self, name: str) -> str:
+        return str(self.ask("GET", f"/v3/domains?names={name}")["resources"][0]["guid"])
+
+    def app(self, name: str, *, start: bool = False) -> str:
+        body = {"name": name, "relationships": {"space": {"data": {"guid": self.space}}}}
+        guid = str(self.ask("POST", "/v3/apps", body, 201)["guid"])
+        if start:
+            self.droplet(guid)
+            self.ask("PATCH", f"/v3/processes/{guid}", {"command": "python3 app.py"}, 200)
+            self.ask("POST", f"/v3/apps/{guid}/actions/start", None, 200)
+        return guid
+
+    def droplet(self, app: str, bits: bytes | None = None) -> str:
+        relationships = {"app": {"data": {"guid": app}}}
+        body = {"relationships": relationships}
+        guid = str(self.ask("POST", "/v3/droplets", body, 201)["guid"])
+        reply = self.upload(guid, tgz() if bits is None else bits)
+        assert reply.status_code == 202, reply.text
+        path = f"/v3/apps/{app}/relationships/current_droplet"
+        self.ask("PATCH", path, {"data": {"guid": guid}}, 200)
+        return guid
+
+    def upload(self, droplet: str, bits: bytes) -> httpx.Response:
+        files = {"bits": ("droplet.tgz", bits, "application/octet-stream")}
+        return self.http.post(f"/v3/droplets/{droplet}/upload", files=files)
+
+    def route_body(self, domain: str, host: str, path: str = "") -> dict[str, Any]:
+        return {
+            "host": host,
+            "path": path,
+            "relationships": {
+                "space": {"data": {"guid": self.space}},
+                "domain": {"data": {"guid": self.domain(domain)}},
+            },
+        }
+
+    def route(self, domain: str, host: str, path: str = "") -> str:
+        body = self.route_body(domain, host, path)
+        return str(self.ask("POST", "/v3/routes", body, 201)["guid"])
+
+    def map(self, route: str, *apps: str) -> None:
+        body = {"destinations": [{"app": {"guid": app}} for app in apps]}
+        self.ask("POST", f"/v3/routes/{route}/destinations", body, 200)
+
+
+def tgz(name: str = "app/app.py", content: bytes = b"print()") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@contextmanager
+def world(directory: Path, **options: Any) -> Iterator[World]:
+    made = World(directory, **options)
+    try:
+        made.sign_in()
+        yield made
+    finally:
+        made.http.close()

@@ -1,0 +1,79 @@
+"""Healing: each peer is told everything until it has heard it, whatever the others do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from capi_world import World, world
+
+from meshnet.wire.gen import bbs_pb2 as pb
+
+
+async def _heal_until(w: World, done: Callable[[], bool]) -> None:
+    task = asyncio.create_task(w.sync.heal())
+    try:
+        async with asyncio.timeout(5):
+            while not done():
+                assert not task.done(), "healing ended"
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _bulks(w: World) -> list[tuple[object, ...]]:
+    return [call for call in w.copilot.calls if call[0] == "bulk"]
+
+
+def test_a_write_is_kept_and_sent_later_when_peers_are_away(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        w.bbs.away = w.copilot.away = True
+        app = w.app("a", start=True)
+        route = w.route("istio.mesh.lab", "r")
+        w.map(route, app)
+        assert w.ask("GET", f"/v3/apps/{app}")["state"] == "STARTED"
+        w.bbs.away = w.copilot.away = False
+        asyncio.run(_heal_until(w, lambda: bool(_bulks(w))))
+        (process,) = w.bbs.desired
+        _, hosts, mappings, associations = _bulks(w)[-1]
+        assert hosts == ["r.istio.mesh.lab"] and mappings == {(route, app): 1}
+        assert associations == {app: [process]}
+
+
+def test_one_peer_away_keeps_nothing_from_the_other(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        w.bbs.away = w.copilot.away = True
+        w.app("a", start=True)
+        w.bbs.away = False
+        asyncio.run(_heal_until(w, lambda: bool(w.bbs.desired)))
+        w.bbs.away, w.copilot.away = True, False
+        asyncio.run(_heal_until(w, lambda: bool(_bulks(w))))
+
+
+def test_only_our_obsolete_processes_are_removed(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        w.app("a", start=True)
+        (wanted,) = w.bbs.desired
+        w.bbs.desired["stale"] = pb.DesiredLRP(process_guid="stale", domain="cf-apps")
+        w.bbs.desired["task"] = pb.DesiredLRP(process_guid="task", domain="cf-tasks")
+        asyncio.run(_heal_until(w, lambda: "stale" not in w.bbs.desired))
+        assert set(w.bbs.desired) == {wanted, "task"}
+
+
+def test_an_odd_record_does_not_end_healing(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a", start=True)
+        # No request can make it so any more; a record written by an older version may be.
+        w.records.apps.put(replace(w.records.apps.get(app), disk_in_mb=10**12))
+        asyncio.run(_heal_until(w, lambda: len(_bulks(w)) >= 2))
+
+
+def test_a_deleted_apps_policies_are_still_to_be_forgotten_after_a_restart(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a")
+        w.ask("DELETE", f"/v3/apps/{app}", None, 202)  # no policy server in this test
+    with world(tmp_path) as w:
+        assert [d.guid for d in w.records.departed] == [app]

@@ -1,0 +1,71 @@
+"""The bootstrap says who a proxy is and where Pilot is, and opens nothing but the metrics."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, node_id
+
+
+def made(target: str = "unix:/run/ads/ads.sock", metrics: str | None = "10.255.1.2") -> Any:
+    return envoy_bootstrap(
+        node_id=node_id("sidecar", "10.255.1.2", "guid"),
+        cluster="app",
+        ads_target=target,
+        admin_socket="/run/envoy/admin.sock",
+        metrics_address=metrics,
+    )
+
+
+def addresses(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        mine = [value["socket_address"]] if "socket_address" in value else []
+        return mine + [a for v in value.values() for a in addresses(v)]
+    return [a for v in value for a in addresses(v)] if isinstance(value, list) else []
+
+
+def test_the_only_port_is_that_of_the_metrics() -> None:
+    assert addresses(made()) == [{"address": "10.255.1.2", "port_value": 15090}]
+    assert addresses(made(metrics=None)) == []
+    assert made()["admin"]["address"] == {"pipe": {"path": "/run/envoy/admin.sock", "mode": 0o600}}
+
+
+def test_the_metrics_listener_passes_one_get_to_the_admin_interface() -> None:
+    chain = made()["static_resources"]["listeners"][0]["filter_chains"][0]
+    (host,) = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+    (route,) = host["routes"]
+    assert route["match"]["path"] == "/stats/prometheus"
+    assert route["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "GET"}}]
+
+
+@pytest.mark.parametrize(
+    ("target", "address"),
+    [
+        ("unix:/run/ads/ads.sock", {"pipe": {"path": "/run/ads/ads.sock"}}),
+        ("10.0.16.2:15010", {"socket_address": {"address": "10.0.16.2", "port_value": 15010}}),
+    ],
+)
+def test_pilot_is_asked_for_everything_by_one_delta_stream_that_comes_back_soon(
+    target: str, address: object
+) -> None:
+    dynamic = made(target)["dynamic_resources"]
+    (service,) = dynamic["ads_config"]["grpc_services"]
+    assert dynamic["ads_config"]["api_type"] == "DELTA_GRPC"
+    back_off = service["envoy_grpc"]["retry_policy"]["retry_back_off"]
+    assert back_off == {"base_interval": "0.1s", "max_interval": "1s"}
+    pilot = made(target)["static_resources"]["clusters"][0]
+    endpoint = pilot["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert (pilot["name"], endpoint["address"]) == ("pilot", address)
+
+
+def test_it_is_json_and_names_the_instance() -> None:
+    assert json.loads(json.dumps(made()))["node"]["id"] == "sidecar~10.255.1.2~guid~x"
+
+
+def test_the_command_has_one_worker_and_no_hot_restart() -> None:
+    line = envoy_argv("/x/envoy", ("-c", "/b.json"))
+    assert line[:3] == ["/x/envoy", "-c", "/b.json"]
+    assert line[line.index("--concurrency") + 1] == "1" and "--disable-hot-restart" in line
