@@ -45,7 +45,9 @@ class BbsClient:
 
     def __init__(self, url: str) -> None:
         transport = httpx.AsyncHTTPTransport(socket_options=_KEEP_ALIVE)
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, transport=transport)
+        # A burst of calls waits its turn: heart-beats behind it must not fail for want of one.
+        patience = httpx.Timeout(_TIMEOUT, pool=60.0)
+        self._http = httpx.AsyncClient(base_url=url, timeout=patience, transport=transport)
 
     async def __aenter__(self) -> BbsClient:
         return self

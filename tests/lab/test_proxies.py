@@ -19,7 +19,8 @@ import pytest
 from meshnet.model.errors import InputError, NotFound
 from meshnet.model.routes import Route
 
-from .proxy_world import SIDECAR, Load, World, ask, wait
+from .proxy_parts import Load, ask, wait
+from .proxy_world import SIDECAR, World
 
 pytestmark = pytest.mark.sudo
 

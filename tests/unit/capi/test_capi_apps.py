@@ -197,7 +197,9 @@ def test_droplets_are_checked_and_taken_once(tmp_path: Path) -> None:
         good = tgz(content=b"x" * 100_000)
         torn = bytearray(good)
         torn[len(torn) // 2] ^= 0xFF
-        for bits in (b"", b"no tar", bytes(torn), good[: len(good) // 2], tgz("elsewhere/app.py")):
+        half, wrong_sum = good[: len(good) // 2], good[:-8] + b"\0" * 8
+        elsewhere = tgz("elsewhere/app.py")
+        for bits in (b"", b"no tar", bytes(torn), half, good[:-1], wrong_sum, elsewhere):
             droplet = w.ask("POST", "/v3/droplets", body)["guid"]
             reply = w.upload(droplet, bits)
             assert reply.status_code == 422, bits[:10]

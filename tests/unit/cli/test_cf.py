@@ -50,12 +50,14 @@ def client(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli
 class Cf:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
+        self.said = ""
 
     def __call__(self, *words: str, status: int = 0) -> str:
         """What a command prints; its errors where it is to fail."""
         with pytest.raises(SystemExit) as ended:
             main(["cf", *words])
         out, err = self._capsys.readouterr()
+        self.said = err
         assert ended.value.code == status, out + err
         return err if status else out
 
@@ -191,8 +193,10 @@ def test_policies(cf: Cf, client: Client, app_dir: Path) -> None:
         len(found) == 2 and len(json.loads(cf("network-policies", "--source", "a", "--json"))) == 1
     )
     cf("remove-network-policy", "a", "b", "--port", "9999")  # none such: no error
+    assert cf.said == "Policy does not exist.\nOK\n"
     assert len(client.policies()) == 2
     cf("remove-network-policy", "a", "b")
+    assert cf.said == "OK\n"
     assert len(client.policies()) == 1
     cf("delete", "b")
     assert client.policies() == []
