@@ -75,6 +75,10 @@ def missing(paths: Paths) -> str:
         balancer = ask(paths.socket(name, "lb")) or {"routers": []}
         if len(balancer["routers"]) < len(_nodes(paths, "router")):
             return "routers behind the load balancer"
+    for name in _nodes(paths, "cell"):
+        cell = ask(paths.socket(name, "cell"))
+        if not cell or not cell["present"]:
+            return f"{name} to be present at BBS"
     for name in _nodes(paths, "control"):
         pilot = ask(paths.socket(name, "pilot"))
         if not pilot or not pilot["synced_mcp"]:

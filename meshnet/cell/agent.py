@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +40,7 @@ class Agent:
         self._host_ports = HostPorts(tools.config, tools.iptables, self._ports)
         tools.host_ports_written = self._host_ports.written
         self._creating: dict[str, asyncio.Task[None]] = {}
+        self._present_until = 0.0  # CLOCK_MONOTONIC
 
     # --- sessions: each runs for ever, again after each failure ---
 
@@ -68,7 +70,9 @@ class Agent:
 
     async def _say_present(self) -> None:
         config = self._tools.config
+        said = time.monotonic()
         await self._tools.bbs.presence(config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS)
+        self._present_until = said + PRESENCE_TTL_SECONDS
 
     async def write_host_ports(self) -> None:
         """Keep the cell's nat table equal to the instances."""
@@ -203,6 +207,7 @@ class Agent:
         return {
             "cell_id": config.cell_id,
             "lease": self._lease.overlay_subnet,
+            "present": time.monotonic() < self._present_until,
             "instances": [_row(config, i) for i in self.instances.values()],
             "counters": {k: v for k, v in self._tools.datapath.counters().items() if v},
         }

@@ -52,7 +52,11 @@ def down(lab: Lab = None) -> None:
     from netns_lab import paths
 
     labs.need_root()
-    chosen = paths.chosen(lab)
+    try:
+        chosen = paths.chosen(lab)
+    except NotFound as exc:
+        print(str(exc).partition(":")[0])
+        return
     began = time.monotonic()
     errors = labs.down(chosen)
     for error in errors:

@@ -82,18 +82,22 @@ def test_policies_are_added_listed_and_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "status", "says"),
     [
-        ("", 401, "missing authorization header"),
+        (None, 401, "missing authorization header"),
         ("bearer x.y.z", 401, "failed to verify token with uaa"),
-        (token(exp=1), 401, "failed to verify token with uaa"),
-        (token(scope=["openid"]), 403, "do not include allowed scopes"),
-        (token(use="refresh"), 403, "do not include allowed scopes"),
+        ({"exp": 1}, 401, "failed to verify token with uaa"),
+        ({"scope": ["openid"]}, 403, "do not include allowed scopes"),
+        ({"use": "refresh"}, 403, "do not include allowed scopes"),
     ],
 )
-def test_who_may_not(tmp_path: Path, header: str, status: int, says: str) -> None:
+def test_who_may_not(
+    tmp_path: Path, header: str | dict[str, Any] | None, status: int, says: str
+) -> None:
     async def scenario(w: World) -> None:
-        w.external.headers["authorization"] = header
-        if not header:
+        if header is None:
             del w.external.headers["authorization"]
+        else:  # signed now: one signed when the test was collected may have expired since
+            given = token(**header) if isinstance(header, dict) else header
+            w.external.headers["authorization"] = given
         for reply in (
             await w.external.get(api.EXTERNAL),
             await w.external.post(api.EXTERNAL, json={"policies": [policy("app-1", "app-2")]}),
