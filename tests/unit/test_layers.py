@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP = {"cli", "bench", "netns_lab"}
+TOP = {"cli", "bench", "inspect", "netns_lab"}
 ROOMS = {"capi", "bbs", "copilot", "pilot", "policy", "cell", "dns", "ingress", "lease"}
 LOWER = {"wire", "kernel", "store", "proxy"}
 MAY_IMPORT = {
