@@ -8,7 +8,7 @@ int cgroup_connect6(struct bpf_sock_addr *ctx)
 {
 	u32 word0 = ctx->user_ip6[0], word1 = ctx->user_ip6[1];
 	u32 word2 = ctx->user_ip6[2], word3 = ctx->user_ip6[3];
-	int port_be;
+	struct endpoint to = {.addr_be = word3, .port_be = ctx->user_port};
 
 	if (!is_mapped(word0, word1, word2)) {
 		if (!is_loopback6(word0, word1, word2, word3) || !is_proxy_port(ctx->user_port))
@@ -16,12 +16,10 @@ int cgroup_connect6(struct bpf_sock_addr *ctx)
 		count(PROXY_PORT_REFUSED_CONNECT);
 		return REFUSE;
 	}
-	port_be = decide_connect(bpf_get_socket_cookie(ctx), word3, ctx->user_port, ctx->protocol);
-	if (port_be < 0)
+	if (decide_connect(bpf_get_socket_cookie(ctx), bpf_get_netns_cookie(ctx), ctx->protocol,
+			   &to) == REFUSE)
 		return REFUSE;
-	if (port_be > 0) {
-		ctx->user_ip6[3] = LOOPBACK_BE;
-		ctx->user_port = port_be;
-	}
+	ctx->user_ip6[3] = to.addr_be;
+	ctx->user_port = to.port_be;
 	return ALLOW;
 }

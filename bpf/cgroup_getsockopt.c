@@ -25,7 +25,7 @@ int cgroup_getsockopt(struct bpf_sockopt *ctx)
 	struct connection_key key = {};
 	struct bpf_sock *sk = ctx->sk;
 	struct sockaddr_ipv4 *out = ctx->optval;
-	struct endpoint *meant;
+	struct meant *meant;
 
 	if (ctx->level != SOL_IP || ctx->optname != SO_ORIGINAL_DST) {
 		/* 0 says "the kernel's own value"; else a long one would turn into EFAULT. */

@@ -6,28 +6,36 @@
  */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/in.h>
-#include "maps_vip.h"
+#include "maps_splice.h"
+#include "sock_events.h"
 
 int sockops(struct bpf_sock_ops *ctx)
 {
-	struct connection_key key = {};
-	struct endpoint *meant;
+	struct connection_key key;
+	struct meant *meant;
+	int zero = 0;
+	struct config *config;
 	u64 cookie;
 
+	tell_life(ctx, 0);
 	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
 	    ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
 	meant = sock_dsts.lookup(&cookie);
-	if (!meant)
+	config = configs.lookup(&zero);
+	if (!meant || !config)
 		return 1;
-	key.netns_cookie = bpf_get_netns_cookie(ctx);
-	/* A v4-mapped IPv6 socket has its IPv4 addresses in the same fields. */
-	key.local_be = ctx->local_ip4;
-	key.remote_be = ctx->remote_ip4;
-	/* The one field in host order, the other a port in the upper half of a big-endian word. */
-	key.local_port_be = bpf_htons(ctx->local_port);
-	key.remote_port_be = bpf_htons(bpf_ntohl(ctx->remote_port));
-	orig_dsts.update(&key, meant);
+	key = key_of(ctx);
+	if (meant->mode == MODE_EBPF) {
+		orig_dsts.update(&key, meant);
+		if (meant->sockmap && ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+			spliced.sock_hash_update(ctx, &key, BPF_ANY);
+	} else if (meant->mode == MODE_IPTABLES) {
+		/* Netfilter answers for this one; an older connection may have had its tuple. */
+		key.remote_be = LOOPBACK_BE;
+		key.remote_port_be = config->proxy_port_be;
+		orig_dsts.delete(&key);
+	}
 	return 1;
 }

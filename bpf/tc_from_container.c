@@ -38,7 +38,8 @@ static __always_inline int judge_destination(const struct config *config,
 	return FROM_DENIED_DESTINATION;
 }
 
-static __always_inline int judge(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int judge(struct __sk_buff *skb, struct packet *packet,
+				 const struct container *container)
 {
 	struct flow_key reverse = reversed(&packet->flow);
 	struct flow_val now = {.seen_ns = bpf_ktime_get_ns()};
@@ -51,15 +52,21 @@ static __always_inline int judge(struct __sk_buff *skb, struct packet *packet)
 	if (!is_opening(packet)) {
 		if (in_alive(&reverse))
 			return pass(FROM_PASSED_REPLY);
+		if (out_alive(&packet->flow))
+			return pass(FROM_PASSED_FLOW);
 		/* A connection whose opening was not seen here, or was cut by a changed policy. */
-		if (is_tcp(packet))
-			return out_alive(&packet->flow) ?
-				       pass(FROM_PASSED_FLOW) :
-				       deny(skb, packet, FROM_DENIED_NO_FLOW, TO_CONTAINER);
+		if (is_tcp(packet)) {
+			tell_verdict(packet, container->addr_be, FROM_DENIED_NO_FLOW,
+				     container->tag, 0);
+			return deny(skb, packet, FROM_DENIED_NO_FLOW, TO_CONTAINER);
+		}
 	}
-	if (packet->flow.protocol == IPPROTO_ICMP)
-		return drop(FROM_DROPPED_PROTOCOL);
-	reason = judge_destination(config, &packet->flow);
+	reason = packet->flow.protocol == IPPROTO_ICMP ?
+			 FROM_DROPPED_PROTOCOL :
+			 judge_destination(config, &packet->flow);
+	tell_verdict(packet, container->addr_be, reason, container->tag, 0);
+	if (reason == FROM_DROPPED_PROTOCOL)
+		return drop(reason);
 	if (reason == FROM_DENIED_DESTINATION)
 		return deny(skb, packet, reason, TO_CONTAINER);
 	ct_out.update(&packet->flow, &now);
@@ -84,8 +91,11 @@ int tc_from_container(struct __sk_buff *skb)
 		return drop(FROM_DROPPED_SPOOFED_MAC);
 	if (parsed == PARSE_MALFORMED)
 		return drop(FROM_DROPPED_MALFORMED);
-	if (packet.flow.src_be != container->addr_be)
+	if (packet.flow.src_be != container->addr_be) {
+		tell_verdict(&packet, container->addr_be, FROM_DROPPED_SPOOFED_ADDRESS,
+			     container->tag, 0);
 		return drop(FROM_DROPPED_SPOOFED_ADDRESS);
+	}
 	if (parsed == PARSE_PROTOCOL)
 		return drop(FROM_DROPPED_PROTOCOL);
 	/* Made by tc_to_container. No container can set this mark: leaving its namespace clears it. */
@@ -94,5 +104,5 @@ int tc_from_container(struct __sk_buff *skb)
 		return pass(FROM_PASSED_RESET);
 	}
 	skb->mark = container->tag;
-	return judge(skb, &packet);
+	return judge(skb, &packet, container);
 }

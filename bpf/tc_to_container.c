@@ -19,13 +19,23 @@ TRIE_MAP(policy_rules, struct policy_key, u32, 262144);
 /* Into the cell's stack, as if the container had sent it: routed and un-NATed to the sender. */
 #define TO_SENDER BPF_F_INGRESS
 
-static __always_inline int admit(struct packet *packet, int reason)
+static __always_inline int admit(struct packet *packet, int reason, u16 src_tag,
+				 const struct container *container)
 {
 	struct flow_val now = {.seen_ns = bpf_ktime_get_ns()};
 
-	if (!is_reset(packet) && !in_alive(&packet->flow))
+	if (!is_reset(packet) && !in_alive(&packet->flow)) {
 		ct_in.update(&packet->flow, &now);
+		tell_verdict(packet, container->addr_be, reason, src_tag, container->tag);
+	}
 	return pass(reason);
+}
+
+static __always_inline int refuse(struct __sk_buff *skb, struct packet *packet, int reason,
+				  u16 src_tag, const struct container *container)
+{
+	tell_verdict(packet, container->addr_be, reason, src_tag, container->tag);
+	return deny(skb, packet, reason, TO_SENDER);
 }
 
 static __always_inline int policy_allows(u16 src_tag, u16 dst_tag, const struct flow_key *flow)
@@ -42,35 +52,37 @@ static __always_inline int policy_allows(u16 src_tag, u16 dst_tag, const struct 
 }
 
 /* From the cell's own stack: its addresses on a packet that came in somewhere are forged. */
-static __always_inline int judge_cell(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int judge_cell(struct __sk_buff *skb, struct packet *packet,
+				      const struct container *container)
 {
 	if (skb->ingress_ifindex)
 		return drop(TO_DROPPED_SPOOFED_GATEWAY);
 	if (packet->flow.protocol != IPPROTO_ICMP)
-		return admit(packet, TO_PASSED_CELL);
+		return admit(packet, TO_PASSED_CELL, 0, container);
 	/* Path MTU discovery and "nobody listens there". */
 	if (packet->icmp_type == ICMP_UNREACHABLE || packet->icmp_type == ICMP_TIME_EXCEEDED)
 		return pass(TO_PASSED_ICMP_ERROR);
 	return drop(TO_DROPPED_PROTOCOL);
 }
 
-static __always_inline int judge(struct __sk_buff *skb, struct packet *packet, u16 dst_tag)
+static __always_inline int judge(struct __sk_buff *skb, struct packet *packet,
+				 const struct container *container)
 {
 	u16 src_tag = skb->mark & TAG_MASK;
 
 	/* Metrics are the cell's business, admin and both proxy ports nobody's. */
 	if (is_proxy_port(packet->flow.dport_be))
-		return deny(skb, packet, TO_DENIED_PROXY_PORT, TO_SENDER);
+		return refuse(skb, packet, TO_DENIED_PROXY_PORT, src_tag, container);
 	if (!src_tag) {
 		/* Only containers are tagged: on a tagged packet a router's address is forged. */
 		if (routers.lookup(&packet->flow.src_be))
-			return admit(packet, TO_PASSED_ROUTER);
-		return deny(skb, packet, TO_DENIED_NO_TAG, TO_SENDER);
+			return admit(packet, TO_PASSED_ROUTER, src_tag, container);
+		return refuse(skb, packet, TO_DENIED_NO_TAG, src_tag, container);
 	}
-	if (policy_allows(src_tag, dst_tag, &packet->flow))
-		return admit(packet, TO_PASSED_POLICY);
+	if (policy_allows(src_tag, container->tag, &packet->flow))
+		return admit(packet, TO_PASSED_POLICY, src_tag, container);
 	ct_in.delete(&packet->flow);
-	return deny(skb, packet, TO_DENIED_POLICY, TO_SENDER);
+	return refuse(skb, packet, TO_DENIED_POLICY, src_tag, container);
 }
 
 int tc_to_container(struct __sk_buff *skb)
@@ -104,8 +116,8 @@ int tc_to_container(struct __sk_buff *skb)
 	if (!is_opening(&packet) && out_alive(&reverse))
 		return pass(TO_PASSED_REPLY);
 	if (packet.flow.src_be == config->gateway_be || packet.flow.src_be == config->dns_be)
-		return judge_cell(skb, &packet);
+		return judge_cell(skb, &packet, container);
 	if (packet.flow.protocol == IPPROTO_ICMP)
 		return drop(TO_DROPPED_PROTOCOL);
-	return judge(skb, &packet, container->tag);
+	return judge(skb, &packet, container);
 }

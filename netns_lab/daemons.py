@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def zone(topology: Topology) -> dict[str, list[str]]:
     return names
 
 
-def _dns(topology: Topology, host: str) -> dict[str, Any]:
+def _dns(topology: Topology, host: str, proxies_dir: str = "") -> dict[str, Any]:
     ip = topology.control_ip
     return {
         "listen_host": host,
@@ -118,6 +119,7 @@ def _dns(topology: Topology, host: str) -> dict[str, Any]:
         "zone": zone(topology),
         "vip_domains": [d.name for d in topology.domains if d.internal and d.istio],
         "internal_domains": [d.name for d in topology.domains if d.internal and not d.istio],
+        "proxies_dir": proxies_dir,
     }
 
 
@@ -145,14 +147,18 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str) -> list[Daem
         "netns_prefix": f"{topology.netns(name)}-",
         "envoy": envoy,
         "status_socket": str(paths.socket(name, "cell")),
+        **dataclasses.asdict(topology.redirection(cell)),
     }
-    pilot = {**_pilot(topology, paths, name), "proxies_dir": str(run_dir / "proxies")}
+    observe = {"pin_dir": str(pin_dir), "socket": str(paths.socket(name, "observe"))}
+    announced = str(run_dir / "proxies")
+    pilot = {**_pilot(topology, paths, name), "proxies_dir": announced, "pin_dir": str(pin_dir)}
     policy = {"policy_url": f"http://{ip}:4003", "pin_dir": str(pin_dir)}
     return [
         Daemon(name, "cell", agent),
         Daemon(name, "pilot", pilot),
         Daemon(name, "policy-agent", policy),
-        Daemon(name, "dns", _dns(topology, _DNS)),
+        Daemon(name, "dns", _dns(topology, _DNS, announced)),
+        Daemon(name, "observe", observe),
     ]
 
 

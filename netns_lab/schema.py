@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshnet.model.modes import MODES
+
 _NETWORK = {"type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+/\d+$"}
 _DOMAIN = {
     "type": "string",
     "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$",
 }
+_MODE = {"enum": list(MODES)}
 ROLES = ("client", "lb", "router", "control", "cell")
 
 SCHEMA: dict[str, Any] = {
@@ -37,6 +40,8 @@ SCHEMA: dict[str, Any] = {
                 "port": {"type": "integer", "minimum": 1, "maximum": 65535},
             },
         },
+        "mode": {"description": "How apps' connections to VIPs are carried.", **_MODE},
+        "sockmap": {"description": "Mode ebpf: splice app and sidecar.", "type": "boolean"},
         "system_domain": {"description": "api., uaa., log-cache. of it is `control`.", **_DOMAIN},
         "domains": {
             "description": "Shared domains; `istio` ones are served by the mesh.",
@@ -68,6 +73,8 @@ SCHEMA: dict[str, Any] = {
                 "properties": {
                     "name": {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,14}$"},
                     "role": {"enum": list(ROLES)},
+                    "mode": _MODE,
+                    "sockmap": {"type": "boolean"},
                 },
             },
         },

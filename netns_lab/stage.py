@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.cli.client import Client
-from netns_lab import status
+from meshnet.model.modes import EBPF
+from netns_lab import modes, status
 from netns_lab.paths import Paths
 from netns_lab.traffic import Node
 
@@ -53,6 +54,7 @@ class Stage:
         client_node = next(n for n in lab["nodes"] if n["role"] == "client")
         self.outside = Node(client_node["netns"], paths.resolv_conf())
         self.guids: dict[str, str] = {}
+        self.mode = EBPF
 
     def set(self) -> float:
         """Push what is missing, start it, map routes and add policies; the seconds it took."""
@@ -67,6 +69,13 @@ class Stage:
         for sample in SAMPLES:
             client.wait_running(self.guids[sample.name])
         return time.monotonic() - began
+
+    def switch(self, mode: str) -> None:
+        """Put every sample app into a redirection mode; "" leaves them in the frontend's."""
+        if mode:
+            for sample in SAMPLES:
+                modes.set_mode(self.paths, sample.name, mode)
+        self.mode = self.instances("frontend")[0]["mode"]
 
     def _push(self, sample: Sample) -> str:
         client = self.client

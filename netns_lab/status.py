@@ -27,9 +27,18 @@ class _Connection(http.client.HTTPConnection):
 
 def ask(path: Path) -> dict[str, Any] | None:
     """GET /status at a unix socket; None where nobody answers."""
+    return _call(path, "GET", "/status", None)
+
+
+def put(path: Path, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """PUT at a unix socket; None where nobody answers."""
+    return _call(path, "PUT", what, json.dumps(body))
+
+
+def _call(path: Path, method: str, what: str, body: str | None) -> dict[str, Any] | None:
     connection = _Connection(path)
     try:
-        connection.request("GET", "/status")
+        connection.request(method, what, body)
         value: dict[str, Any] = json.loads(connection.getresponse().read())
         return value
     except (OSError, ValueError, http.client.HTTPException):
@@ -46,6 +55,11 @@ def lab(paths: Paths) -> dict[str, Any]:
 
 def _nodes(paths: Paths, role: str) -> list[str]:
     return [node["name"] for node in lab(paths)["nodes"] if node["role"] == role]
+
+
+def cells(paths: Paths) -> list[str]:
+    """Names of the lab's cells."""
+    return _nodes(paths, "cell")
 
 
 def collect(paths: Paths) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.model.errors import Conflict, InputError
+from meshnet.model.modes import EBPF, Redirection
 
 FABRIC = "fabric"  # the node that holds the bridge; in every lab, never in a file
 AUTO = "auto"
@@ -37,16 +38,24 @@ _DEFAULTS: dict[str, Any] = {
         {"name": "apps.internal", "internal": True},
     ],
     "users": {"admin": "admin"},
+    "mode": EBPF,
+    "sockmap": False,
 }
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node: its name, its role, its position among those of its role (from 0)."""
+    """A node: its name, its role, its position among those of its role (from 0).
+
+    Attributes:
+        mode, sockmap: a cell's own redirection; empty and None = the lab's.
+    """
 
     name: str
     role: str
     position: int
+    mode: str = ""
+    sockmap: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,18 @@ class Topology:
     domains: tuple[Domain, ...]
     users: Mapping[str, str]
     nodes: tuple[Node, ...]
+    mode: str = EBPF
+    sockmap: bool = False
+
+    def redirection(self, cell: Node) -> Redirection:
+        """How a cell's apps' connections are carried, but for apps with a mode of their own.
+
+        Raises:
+            InputError: sockmap in a mode that has no use for it.
+        """
+        mode = cell.mode or self.mode
+        inherited = self.sockmap and mode == EBPF
+        return Redirection(mode, inherited if cell.sockmap is None else cell.sockmap)
 
     def netns(self, node: str) -> str:
         """The name of a node's network namespace."""
@@ -171,16 +192,19 @@ def parse(document: Any) -> Topology:
         domains=tuple(Domain(**d) for d in values["domains"]),
         users=values["users"],
         nodes=_nodes(values["nodes"]),
+        mode=values["mode"],
+        sockmap=values["sockmap"],
     )
     _check(topology)
     return topology
 
 
-def _nodes(rows: Iterable[Mapping[str, str]]) -> tuple[Node, ...]:
+def _nodes(rows: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     seen: Counter[str] = Counter()
     nodes = []
     for row in rows:
-        nodes.append(Node(row["name"], row["role"], seen[row["role"]]))
+        own = row.get("mode", ""), row.get("sockmap")
+        nodes.append(Node(row["name"], row["role"], seen[row["role"]], *own))
         seen[row["role"]] += 1
     return tuple(nodes)
 
@@ -203,6 +227,11 @@ def _check(topology: Topology) -> None:
         raise InputError(f"no node has the role {missing!r}: a lab needs at least one")
     if not any(d.istio for d in topology.domains):
         raise InputError("no domain is `istio: true`: the mesh would serve nothing")
+    Redirection(topology.mode, topology.sockmap)
+    for node in topology.nodes:
+        if node.role != "cell" and (node.mode or node.sockmap is not None):
+            raise InputError(f"{node.name} is no cell: only cells have a mode")
+        topology.redirection(node)
     check_networks(topology, ())
 
 

@@ -35,10 +35,56 @@ struct config {
 	u16 pad;
 };
 
+/* How an app's connections to VIPs are carried. */
+enum mode {
+	MODE_EBPF,     /* connect goes to the sidecar */
+	MODE_IPTABLES, /* netfilter in the container goes to the sidecar */
+	MODE_KERNEL,   /* connect goes to an instance */
+	MODE_OFF,      /* DNS gives instances' addresses; VIPs are refused */
+};
+
+/* Value of `redirects`, by the cookie of a container's network namespace. None = MODE_EBPF. */
+struct redirect {
+	u32 addr_be; /* the container's own */
+	u8 mode;
+	u8 sockmap; /* splice the connection of app and sidecar */
+	u16 pad;
+};
+
 struct endpoint {
 	u32 addr_be;
 	u16 port_be;
 	u16 pad;
+};
+
+/* Where a socket was meant to go, and the mode that carried it. */
+struct meant {
+	u32 addr_be;
+	u16 port_be;
+	u8 mode;
+	u8 sockmap;
+};
+
+/* A service that `kernel` mode balances. */
+struct vip_key {
+	u32 addr_be;
+	u16 port_be;
+	u8 protocol;
+	u8 pad;
+};
+
+/*
+ * Its table in `vip_slots`. A change fills a new table before it is named here, so that no connect
+ * ever sees half of one.
+ */
+struct vip_val {
+	u32 table;
+	u32 slots; /* 0 = no instance */
+};
+
+struct slot_key {
+	u32 table;
+	u32 slot;
 };
 
 /* Value of `containers`, by the ifindex of the container's veth on the cell's side. */
@@ -82,6 +128,37 @@ struct policy_key {
 	u16 port_be;
 };
 
+enum event_kind {
+	EVENT_CONNECT, /* a socket connects: what was meant, where it goes */
+	EVENT_REFUSED, /* a hook refused a connect */
+	EVENT_VERDICT, /* a tc program let a new flow pass, or denied a packet */
+	EVENT_CLOSE,   /* a socket that had connected is closed */
+};
+
+/* One record of `flow_events`. Addresses and ports are those of the one who opens the flow. */
+struct flow_event {
+	u64 time_ns; /* CLOCK_MONOTONIC */
+	u64 netns_cookie; /* of the socket's namespace; 0 from a tc program */
+	u64 sent_bytes; /* EVENT_CLOSE: acknowledged by the peer */
+	u64 received_bytes;
+	u64 duration_ns;
+	u32 container_be; /* whose socket, or at whose veth */
+	u32 src_be;
+	u32 dst_be;
+	u32 meant_be; /* 0 = the destination itself */
+	u16 sport_be;
+	u16 dport_be;
+	u16 meant_port_be;
+	u16 src_tag;
+	u16 dst_tag;
+	u8 kind;
+	u8 protocol;
+	u8 reason; /* enum counter; COUNTERS = none */
+	u8 mode;
+	u8 proxy; /* the socket is the sidecar's */
+	u8 pad;
+};
+
 /* Where the load balancer sends a flow. */
 struct lb_router {
 	u8 mac[6];
@@ -97,12 +174,17 @@ struct lb_config {
 enum counter {
 	/* connect, sendmsg, bind, getsockopt: the app's and the sidecar's sockets */
 	VIP_TO_PROXY,
+	VIP_TO_NETFILTER,
+	VIP_TO_INSTANCE,
 	VIP_REFUSED_PROTOCOL,
 	VIP_REFUSED_NO_STATE,
+	VIP_REFUSED_NO_INSTANCE,
+	VIP_REFUSED_MODE_OFF,
 	PROXY_PORT_REFUSED_CONNECT,
 	PROXY_PORT_REFUSED_BIND,
 	ORIGINAL_DST_ANSWERED,
 	ORIGINAL_DST_UNKNOWN,
+	SPLICED_TO_PEER,
 	/* tc_from_container */
 	FROM_PASSED_REPLY,
 	FROM_PASSED_FLOW,
@@ -143,6 +225,9 @@ enum counter {
 	LB_KNOWN_FLOW,
 	LB_MOVED_FLOW,
 	LB_NO_ROUTER,
+	/* flow_events */
+	EVENTS_TOLD,
+	EVENTS_LOST,
 	COUNTERS,
 };
 

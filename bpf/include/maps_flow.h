@@ -8,6 +8,7 @@
 
 #include "map_tables.h"
 #include "maps_config.h"
+#include "maps_events.h"
 #include "parse.h"
 #include "reset.h"
 
@@ -61,6 +62,26 @@ static __always_inline int drop(int reason)
 {
 	count(reason);
 	return DROP;
+}
+
+/* Tell of a verdict on a packet that was parsed. */
+static __always_inline void tell_verdict(const struct packet *packet, u32 container_be, int reason,
+					 u16 src_tag, u16 dst_tag)
+{
+	struct flow_event event = {
+		.kind = EVENT_VERDICT,
+		.container_be = container_be,
+		.src_be = packet->flow.src_be,
+		.dst_be = packet->flow.dst_be,
+		.sport_be = packet->flow.sport_be,
+		.dport_be = packet->flow.dport_be,
+		.src_tag = src_tag,
+		.dst_tag = dst_tag,
+		.protocol = packet->flow.protocol,
+		.reason = reason,
+	};
+
+	tell(&event);
 }
 
 /* A denied segment comes back as a reset where `redirect_flags` says; all else is dropped. */

@@ -70,9 +70,10 @@ class Sync:
         async def push() -> None:
             route = after or before
             assert route is not None
-            if self._records.domain(route.domain).istio:
+            domain = self._records.domain(route.domain)
+            if domain.istio:
                 await self._push_route(before, after)
-            else:
+            if domain.internal:
                 await self._push_internal_hosts(before, after)
 
         await self._push(push)
@@ -210,7 +211,7 @@ class Sync:
         return [
             records.fqdn(r).lower()
             for r in records.routes_of(app.guid)
-            if (domain := records.domain(r.domain)).internal and not domain.istio
+            if records.domain(r.domain).internal
         ]
 
     def _copilot_route(self, route: Route) -> model.Route:

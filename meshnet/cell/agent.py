@@ -20,6 +20,7 @@ from meshnet.kernel import links
 from meshnet.kernel.iptables import HostPort
 from meshnet.kernel.link_watch import LinkWatch
 from meshnet.model.errors import Conflict, MeshnetError, NotFound, PeerError
+from meshnet.model.modes import Redirection
 from meshnet.wire import bbs_api as api
 from meshnet.wire.bbs_client import Connected
 from meshnet.wire.lease_api import Lease
@@ -40,6 +41,7 @@ class Agent:
         self._host_ports = HostPorts(tools.config, tools.iptables, self._ports)
         tools.host_ports_written = self._host_ports.written
         self._creating: dict[str, asyncio.Task[None]] = {}
+        self._switching = asyncio.Lock()
         self._present_until = 0.0  # CLOCK_MONOTONIC
 
     # --- sessions: each runs for ever, again after each failure ---
@@ -188,6 +190,33 @@ class Agent:
             memory_mb=desired.memory_mb or 256,
         )
 
+    async def set_mode(self, app_guid: str, redirection: Redirection | None) -> Redirection | None:
+        """Switch an app ("" = all that have no mode of their own) on this cell, or nothing of it.
+
+        Returns:
+            What was set before.
+
+        Raises:
+            KernelError: an instance could not be switched; the others are as before.
+        """
+        async with self._switching:
+            modes, before = self._tools.modes, self._tools.modes.own(app_guid)
+            modes.set(app_guid, redirection)
+            try:
+                await self._switch()
+            except MeshnetError:
+                modes.set(app_guid, before)
+                await self._switch()
+                raise
+            return before
+
+    async def _switch(self) -> None:
+        """Bring every instance into the mode its app is in."""
+        for instance in list(self.instances.values()):
+            wanted = self._tools.modes.of(instance.record.app_guid)
+            if instance.state == "RUNNING" and instance.redirection != wanted:
+                await instance.redirect(wanted)
+
     def _add(self, rec: Record) -> Instance:
         instance = self.instances[rec.guid] = Instance(self._tools, rec, self._gone)
         return instance
@@ -207,6 +236,7 @@ class Agent:
         return {
             "cell_id": config.cell_id,
             "lease": self._lease.overlay_subnet,
+            "mode": str(self._tools.modes.cell),
             "present": time.monotonic() < self._present_until,
             "instances": [_row(config, i) for i in self.instances.values()],
             "counters": {k: v for k, v in self._tools.datapath.counters().items() if v},
@@ -221,6 +251,8 @@ def _row(config: Config, instance: Instance) -> dict[str, Any]:
         "process_guid": rec.process_guid,
         "index": rec.index,
         "state": instance.state,
+        "mode": instance.redirection.mode,
+        "sockmap": instance.redirection.sockmap,
         "address": rec.address,
         "host_port": rec.host_port,
         "uid": rec.uid,

@@ -20,6 +20,7 @@ class Config:
         cgroup: the cell's group below the v2 mount.
         netns_prefix: how the names of its instances' network namespaces begin.
         pin_dir: the cell's directory in the lab's bpffs.
+        mode: the redirection of apps that have none of their own (meshnet.model.modes).
         ledger: file where everything it makes is written down first.
     """
 
@@ -45,6 +46,8 @@ class Config:
     vni: int = 1
     vxlan_port: int = 4789
     dns_address: str = "169.254.0.2"
+    mode: str = "ebpf"
+    sockmap: bool = False
     host_port_first: int = 61000
     host_ports: int = 5000
 

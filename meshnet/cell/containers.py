@@ -32,7 +32,7 @@ class Command:
     cwd: str
 
 
-def prepare(config: Config, record: Record) -> None:
+def prepare(config: Config, record: Record, mode: str) -> None:
     """Make the instance's directories and the sidecar's bootstrap, and announce it to Pilot."""
     names = Names(config, record)
     for directory, uid in (
@@ -53,14 +53,20 @@ def prepare(config: Config, record: Record) -> None:
     path = names.envoy_dir / "bootstrap.json"
     path.write_text(json.dumps(bootstrap), encoding="utf-8")
     path.chmod(0o644)
+    announce(config, record, mode)
+
+
+def announce(config: Config, record: Record, mode: str) -> None:
+    """Tell Pilot and the cell's DNS of the instance's sidecar."""
     proxies.write(
         config.proxies_dir,
         proxies.Sidecar(
             instance_guid=record.guid,
             app_guid=record.app_guid,
             address=record.address,
-            socket=str(names.ads_dir / "ads.sock"),
+            socket=str(Names(config, record).ads_dir / "ads.sock"),
             uid=SIDECAR_UID,
+            mode=mode,
         ),
     )
 

@@ -19,6 +19,7 @@ from typing import Any
 from meshnet.cell import containers, network, record
 from meshnet.cell.config import APP_PORT, Config
 from meshnet.cell.droplets import Droplets, unpack
+from meshnet.cell.modes import Modes
 from meshnet.cell.plan import environment
 from meshnet.cell.record import Names, Record
 from meshnet.cell.threads import in_thread
@@ -27,6 +28,7 @@ from meshnet.kernel.bpf.datapath import CellDatapath
 from meshnet.kernel.iptables import Iptables
 from meshnet.kernel.oci import Container
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
+from meshnet.model.modes import Redirection
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.policy_client import PolicyClient
@@ -57,6 +59,7 @@ class Tools:
     droplets: Droplets
     host_ports_written: Callable[[], Awaitable[None]]
     slots: asyncio.Semaphore
+    modes: Modes
 
 
 class Instance:
@@ -67,6 +70,7 @@ class Instance:
         self.state = "ADOPTED" if rec.running else "CREATING"
         self.app: Container | None = None
         self.sidecar: Container | None = None
+        self.redirection = tools.modes.of(rec.app_guid)
         self._tools, self._finished = tools, finished
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -122,9 +126,10 @@ class Instance:
         try:
             # A slot is for work on the machine; waiting for others is done without one.
             async with tools.slots:
-                args = (tools.config, rec, tag, tools.datapath, tools.iptables)
+                redirection = self.redirection
+                args = (tools.config, rec, tag, redirection, tools.datapath, tools.iptables)
                 await in_thread(network.make, *args)
-                await in_thread(containers.prepare, tools.config, rec)
+                await in_thread(containers.prepare, tools.config, rec, redirection.mode)
                 await in_thread(self._start_sidecar)
             archive = await fetch
         finally:
@@ -190,6 +195,22 @@ class Instance:
 
     # --- run and end ---
 
+    async def redirect(self, redirection: Redirection) -> None:
+        """Carry its connections in another mode from now on. Raises KernelError."""
+        tools, before = self._tools, self.redirection
+        await in_thread(
+            lambda: network.redirect(
+                tools.config,
+                self.record,
+                redirection,
+                tools.datapath,
+                tools.iptables,
+                before=before,
+            )
+        )
+        self.redirection = redirection
+        containers.announce(tools.config, self.record, redirection.mode)
+
     async def _adopt(self) -> None:
         """Take over what an earlier agent started, with every hook where it belongs."""
         if not self.record.running:
@@ -197,12 +218,16 @@ class Instance:
         try:
             self.app, self.sidecar = containers.adopt(self._tools.config, self.record)
             await in_thread(network.adopt, self._tools.config, self.record, self._tools.datapath)
+            await self.redirect(self.redirection)
         except NotFound as exc:
             raise Crashed(f"it ended while the cell agent was away ({exc})") from exc
 
     async def _run(self) -> None:
         """Until `stop`, or the end of either container (Crashed); BBS is told that it runs."""
         report = asyncio.create_task(self._report_running())
+        wanted = self._tools.modes.of(self.record.app_guid)
+        if wanted != self.redirection:  # switched while it was being started
+            await self.redirect(wanted)
         ended = asyncio.Event()
         try:
             with _watching((self.app, self.sidecar), ended):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from meshnet.cell.agent import Agent
 from meshnet.cell.config import GATEWAY, Config
 from meshnet.cell.droplets import Droplets
 from meshnet.cell.instance import Tools
+from meshnet.cell.modes import Modes
 from meshnet.cell.overlay import Overlay
 from meshnet.kernel.bpf.datapath import CellDatapath, CellParams
 from meshnet.kernel.iptables import Iptables
-from meshnet.model.errors import PeerError
+from meshnet.model.errors import InputError, MeshnetError, PeerError
+from meshnet.model.modes import Redirection
 from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.lease_api import Lease
@@ -52,6 +55,7 @@ def _tools(config: Config) -> Tools:
         droplets=Droplets(config.run / "droplets"),
         host_ports_written=_nothing_to_write,
         slots=asyncio.Semaphore(_AT_ONCE),
+        modes=Modes(config),
     )
 
 
@@ -76,7 +80,20 @@ def _status(agent: Agent) -> Starlette:
     async def status(request: Request) -> JSONResponse:
         return JSONResponse(agent.status())
 
-    return Starlette(routes=[Route("/status", status)])
+    async def set_mode(request: Request) -> JSONResponse:
+        try:
+            body = await request.json()
+            redirection = Redirection(body["mode"], body["sockmap"]) if body["mode"] else None
+            before = await agent.set_mode(str(body["app_guid"]), redirection)
+        except (ValueError, KeyError, TypeError) as exc:
+            return JSONResponse({"error": f"not a mode: {exc}"}, status_code=400)
+        except InputError as exc:
+            return JSONResponse({"error": str(exc)}, status_code=400)
+        except MeshnetError as exc:
+            return JSONResponse({"error": str(exc)}, status_code=500)
+        return JSONResponse({"before": dataclasses.asdict(before) if before else None})
+
+    return Starlette(routes=[Route("/status", status), Route("/mode", set_mode, methods=["PUT"])])
 
 
 async def serve(config: Config) -> None:

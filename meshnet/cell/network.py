@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
 
 from meshnet.cell.config import GATEWAY, MTU, Config
@@ -13,6 +15,11 @@ from meshnet.kernel.iptables import Iptables
 from meshnet.kernel.ledger import Ledger
 from meshnet.kernel.links import Address, Change, Neighbour, Route, Sysctl, Veth
 from meshnet.model.errors import KernelError, NotFound
+from meshnet.model.modes import IPTABLES, Redirection
+
+INBOUND_PORT = 15006
+# From «connect saw the old mode» to «its SYN has met netfilter», at the very most.
+_CONNECTING_SECONDS = 0.2
 
 
 def cell_side(record: Record, names: Names) -> list[links.Operation]:
@@ -35,7 +42,12 @@ def _instance_side(record: Record) -> list[links.Operation]:
 
 
 def make(
-    config: Config, record: Record, tag: int, datapath: CellDatapath, iptables: Iptables
+    config: Config,
+    record: Record,
+    tag: int,
+    redirection: Redirection,
+    datapath: CellDatapath,
+    iptables: Iptables,
 ) -> None:
     """Make the namespace and connect it; the programs are on before any packet can pass.
 
@@ -60,11 +72,43 @@ def make(
     datapath.attach_veth(ifindex, names.veth_links)
     links.apply(None, cell_side(record, names))
     links.apply(names.netns, _instance_side(record))
-    iptables.redirect_inbound(names.netns, record.address)
+    redirect(config, record, redirection, datapath, iptables)
     ledger.record("cgroup", path=names.cgroup)
     datapath.attach_app(cgroup.create(names.app_cgroup), names.app_links)
     datapath.attach_sidecar(cgroup.create(names.sidecar_cgroup), names.sidecar_links)
     check_hooks(datapath, names)
+
+
+def redirect(
+    config: Config,
+    record: Record,
+    redirection: Redirection,
+    datapath: CellDatapath,
+    iptables: Iptables,
+    *,
+    before: Redirection | None = None,
+) -> None:
+    """Carry the app's connections in this mode from now on; those that are there live on.
+
+    Netfilter's rule is there before the hook leaves a VIP to it, and goes after it has stopped to:
+    without the rule a VIP would be an address of the app's own loopback.
+
+    Args:
+        before: the mode the instance is in, None for one that never connected.
+
+    Raises:
+        KernelError: a step was refused; the mode may be half changed, `redirect` again.
+    """
+    names = Names(config, record)
+    if redirection.mode == IPTABLES:
+        iptables.redirect_outbound(names.netns, config.vip_range)
+    datapath.set_redirect(netns.cookie(names.netns), record.address, redirection)
+    iptables.redirect_inbound(
+        names.netns, record.address, proxy_port=INBOUND_PORT if redirection.proxied else 0
+    )
+    if before is not None and before.mode == IPTABLES != redirection.mode:
+        time.sleep(_CONNECTING_SECONDS)
+        iptables.redirect_outbound(names.netns, config.vip_range, proxy_port=0)
 
 
 def adopt(config: Config, record: Record, datapath: CellDatapath) -> None:
@@ -106,6 +150,8 @@ def remove(config: Config, record: Record, datapath: CellDatapath) -> None:
         links.apply(None, [links.Delete(names.veth)])
     except NotFound:
         pass
+    with contextlib.suppress(NotFound):
+        datapath.delete_redirect(netns.cookie(names.netns))
     for directory in (names.veth_links, names.app_links, names.sidecar_links, names.links):
         datapath.detach(directory)
     if netns.exists(names.netns):

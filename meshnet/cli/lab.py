@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from meshnet.cli.modes import set_mode
 from meshnet.model.errors import InputError, NotFound
 
 app = typer.Typer(no_args_is_help=True, help="The lab on this machine.")
@@ -81,12 +82,18 @@ def status(lab: Lab = None, json: Json = False) -> None:
 
 
 @app.command()
-def demo(lab: Lab = None) -> None:
+def demo(
+    mode: Annotated[str, typer.Option("--mode", help="ebpf, iptables, kernel or off.")] = "",
+    lab: Lab = None,
+) -> None:
     """Push the sample apps and show the mesh at work; non-zero where a line fails."""
+    from meshnet.model.modes import Redirection
     from netns_lab import demo as show
     from netns_lab import paths
 
-    raise typer.Exit(show.run(paths.chosen(lab).lab))
+    if mode:
+        Redirection(mode)
+    raise typer.Exit(show.run(paths.chosen(lab).lab, mode))
 
 
 @app.command()
@@ -199,3 +206,6 @@ def _app_guid(chosen: Any, name: str) -> str:
     except NotFound as exc:
         nodes = ", ".join(n["name"] for n in value["nodes"])
         raise NotFound(f"no node and no app {name!r} (nodes: {nodes})") from exc
+
+
+app.command("set-mode")(set_mode)

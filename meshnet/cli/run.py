@@ -21,6 +21,7 @@ ROOMS = {
     "pilot": "meshnet.pilot.main",
     "dns": "meshnet.dns.main",
     "cell": "meshnet.cell.main",
+    "observe": "meshnet.observe.main",
     "ingress": "meshnet.ingress.main",
     "lb": "meshnet.ingress.lb_main",
     "supervisor": "netns_lab.supervisor",

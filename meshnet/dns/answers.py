@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -51,6 +52,11 @@ class Names:
     def owns(self, name: str) -> bool:
         """Whether a name is below a domain that only we answer for."""
         return any(under(name, domain) for domain in self.own_domains)
+
+
+def shuffled(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """In an order of chance: most clients take the first."""
+    return tuple(random.sample(addresses, len(addresses)))
 
 
 def under(name: str, domain: str) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dns.rcode
@@ -18,14 +20,17 @@ from meshnet.dns.answers import (
     asked,
     failed,
     question,
+    shuffled,
     to_wire,
     under,
 )
 from meshnet.dns.instances import Instances
 from meshnet.model.errors import NotFound, PeerError
-from meshnet.wire import runtime
+from meshnet.model.modes import OFF
+from meshnet.wire import proxies, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.copilot_client import VipResolverClient
+from meshnet.wire.directory_watch import Watch
 
 _IP_FREEBIND = 15  # linux/in.h: bind before the address is there
 _MAX_TCP_CLIENTS = 256
@@ -37,7 +42,11 @@ _VIP_SECONDS, _VIP_RETRY_SECONDS = 4.0, 0.1
 
 @dataclass(frozen=True)
 class Config:
-    """Where to listen and which names come from where."""
+    """Where to listen and which names come from where.
+
+    Attributes:
+        proxies_dir: where the cell says which container is in which mode, or empty.
+    """
 
     listen_host: str
     bbs_url: str
@@ -46,6 +55,7 @@ class Config:
     zone: dict[str, list[str]] = field(default_factory=dict)
     vip_domains: list[str] = field(default_factory=list)
     internal_domains: list[str] = field(default_factory=list)
+    proxies_dir: str = ""
 
 
 class Resolver:
@@ -59,32 +69,43 @@ class Resolver:
         self._names = Names(config.zone, tuple(sorted(own)))
         self._vips = VipResolverClient(config.vip_resolver_addr)
         self._known: dict[str, str] = {}
+        self._without_mesh: frozenset[str] = frozenset()
 
-    async def resolve(self, wire: bytes, *, tcp: bool) -> bytes | None:
-        """The answer's bytes; None where none is due."""
+    def set_modes(self, sidecars: Iterable[proxies.Sidecar]) -> None:
+        """Learn which containers are in mode `off`."""
+        self._without_mesh = frozenset(s.address for s in sidecars if s.mode == OFF)
+
+    async def resolve(self, wire: bytes, *, tcp: bool, asker: str) -> bytes | None:
+        """The answer's bytes; None where none is due.
+
+        Args:
+            asker: the address that asks.
+        """
         if (query := question(wire)) is None:
             return None
         name = asked(query)
         if name is None:
             return to_wire(query, failed(query, dns.rcode.NOTIMP), tcp=tcp)
         try:
-            found = await self._find(name)
+            found = await self._find(name, asker)
         except PeerError:
             return to_wire(query, failed(query, dns.rcode.SERVFAIL), tcp=tcp)
         return to_wire(query, answer(query, found, self._names.owns(name)), tcp=tcp)
 
-    async def _find(self, name: str) -> Found | None:
-        if any(under(name, domain) for domain in self._config.vip_domains):
+    async def _find(self, name: str, asker: str) -> Found | None:
+        vips = any(under(name, domain) for domain in self._config.vip_domains)
+        if vips and asker not in self._without_mesh:
             return await self._vip(name)
         if (addresses := self.instances.find(name)) is not None:
-            return Found(addresses, APP_TTL)
+            return Found(shuffled(addresses), APP_TTL)
         if not self.instances.listed and self._internal(name):
             # An NXDOMAIN for an app that runs would be believed; this is asked again.
             raise PeerError("BBS has not told its instances yet")
         return self._names.find(name)
 
     def _internal(self, name: str) -> bool:
-        return any(under(name, domain) for domain in self._config.internal_domains)
+        domains = [*self._config.internal_domains, *self._config.vip_domains]
+        return any(under(name, domain) for domain in domains)
 
     async def _vip(self, name: str) -> Found | None:
         """Copilot's answer; while Copilot is away the one it gave last, for VIPs are durable.
@@ -125,7 +146,7 @@ class _Udp(asyncio.DatagramProtocol):
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, data: bytes, addr: Any) -> None:
-        if reply := await self._resolver.resolve(data, tcp=False):
+        if reply := await self._resolver.resolve(data, tcp=False, asker=addr[0]):
             self._transport.sendto(reply, addr)
 
 
@@ -146,17 +167,31 @@ async def _follow(resolver: Resolver, bbs: BbsClient) -> None:
             resolver.instances.apply(event.name, event.message)
 
 
+async def _follow_modes(resolver: Resolver, directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # whoever comes first
+    watch = Watch(directory)
+    try:
+        while True:
+            resolver.set_modes(proxies.read(directory).values())
+            await watch.news()
+    finally:
+        watch.close()
+
+
 async def serve(config: Config) -> None:
     """Serve until cancelled."""
     resolver = Resolver(config)
     slots = asyncio.Semaphore(_MAX_TCP_CLIENTS)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = str(writer.get_extra_info("peername")[0])
         try:
             async with slots, asyncio.timeout(_TCP_IDLE_SECONDS):
                 while True:
                     size = int.from_bytes(await reader.readexactly(2), "big")
-                    reply = await resolver.resolve(await reader.readexactly(size), tcp=True)
+                    reply = await resolver.resolve(
+                        await reader.readexactly(size), tcp=True, asker=peer
+                    )
                     if reply is None:
                         return
                     writer.write(reply)
@@ -173,7 +208,10 @@ async def serve(config: Config) -> None:
     runtime.notify_ready()
     try:
         bbs = BbsClient(config.bbs_url)
-        await runtime.keep_trying(lambda: _follow(resolver, bbs), "BBS's events")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(runtime.keep_trying(lambda: _follow(resolver, bbs), "BBS's events"))
+            if config.proxies_dir:
+                tasks.create_task(_follow_modes(resolver, Path(config.proxies_dir)))
     finally:
         transport.close()
         server.close()

@@ -51,10 +51,14 @@ class Iptables:
         proxy_port: int = 15006,
         metrics_port: int = 15090,
     ) -> None:
-        """Send TCP that comes into the container to its sidecar at address:proxy_port.
+        """Send TCP that comes into the container to its sidecar at address:proxy_port, or not.
 
         All but `metrics_port`. DNAT to the container's own address, not to loopback, so that no
-        route_localnet is needed. Replaces what an earlier call installed.
+        route_localnet is needed. Replaces what an earlier call installed; connections keep what
+        they have.
+
+        Args:
+            proxy_port: 0 = to the app itself, with a rule that changes nothing.
 
         Raises:
             NotFound: there is no such namespace.
@@ -67,6 +71,21 @@ class Iptables:
             proxy_port=proxy_port,
             metrics_port=metrics_port,
         )
+
+    def redirect_outbound(
+        self, netns: str | Path, vip_network: str, *, proxy_port: int = 15001
+    ) -> None:
+        """Send the container's own TCP to VIPs to its sidecar on loopback, or not.
+
+        As Cloud Foundry did (garden-external-networker, proxy_redirect.go). Replaces what an
+        earlier call installed; connections keep what they have.
+
+        Args:
+            proxy_port: 0 = no redirection.
+
+        Raises: as `redirect_inbound`.
+        """
+        self._ask("redirect_outbound", netns, vip_network=vip_network, proxy_port=proxy_port)
 
     def set_host_ports(
         self,

@@ -30,9 +30,23 @@ def redirect_inbound(address: str, proxy_port: int, metrics_port: int) -> None:
     with _table("nat") as table:
         chain = _iptc().Chain(table, "PREROUTING")
         chain.flush()
-        rule = _rule(protocol="tcp", target="DNAT", to_destination=f"{address}:{proxy_port}")
+        # Without a NAT target the kernel would stop tracking connections here: those that were
+        # redirected would break, those that were not be taken for new ones once it tracks again.
+        destination = f"{address}:{proxy_port}" if proxy_port else address
+        rule = _rule(protocol="tcp", target="DNAT", to_destination=destination)
         rule.create_match("tcp").dport = f"!{metrics_port}"
         chain.append_rule(rule)
+
+
+def redirect_outbound(vip_network: str, proxy_port: int) -> None:
+    """See Iptables.redirect_outbound."""
+    with _table("nat") as table:
+        chain = _iptc().Chain(table, "OUTPUT")
+        chain.flush()
+        if proxy_port:
+            rule = _rule(dst=vip_network, protocol="tcp", target="REDIRECT")
+            rule.target.to_ports = str(proxy_port)
+            chain.append_rule(rule)
 
 
 def set_host_ports(
@@ -71,6 +85,7 @@ def rules(table: str) -> list[dict[str, Any]]:
 
 REQUESTS: dict[str, Callable[..., Any]] = {
     "redirect_inbound": redirect_inbound,
+    "redirect_outbound": redirect_outbound,
     "set_host_ports": set_host_ports,
     "rules": rules,
 }

@@ -1,4 +1,6 @@
-"""`meshnet run pilot`: Istio's resources (MCP) in, Envoy's configuration (delta ADS) out."""
+"""`meshnet run pilot`: Istio's resources (MCP) in; out: Envoy's configuration (delta ADS), and the
+services that `kernel` mode balances (BPF maps).
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from meshnet.kernel.bpf.datapath import VipServices
 from meshnet.model.errors import InputError
-from meshnet.pilot.directory import Watch
 from meshnet.pilot.views import Views
 from meshnet.wire import ads_server, proxies, runtime
+from meshnet.wire.directory_watch import Watch
 from meshnet.wire.mcp_client import sink_session
 
 log = logging.getLogger("meshnet")
 _RETRY_SECONDS = 1.0
+_PIN_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Config:
         ads_listen: host:port for ingress proxies, or empty.
         proxies_dir: directory where the cell announces its sidecars, or empty.
         status_socket: unix socket that answers GET /status.
+        pin_dir: where the cell pins the maps of `kernel` mode, or empty.
     """
 
     node_name: str
@@ -41,6 +46,7 @@ class Config:
     status_socket: str
     ads_listen: str = ""
     proxies_dir: str = ""
+    pin_dir: str = ""
 
 
 class Pilot:
@@ -53,11 +59,13 @@ class Pilot:
         self._registry = ads_server.Registry()
         self._servers: dict[str, tuple[proxies.Sidecar, Any]] = {}
         self._ready = False
+        self._services_changed = asyncio.Event()
 
     def apply(self, collections: Mapping[str, Mapping[str, Any]]) -> None:
         """Take a complete set of collections."""
         if self._views.update(collections):
             self._news.changed()
+            self._services_changed.set()
         if not self._ready:
             self._ready = True
             runtime.notify_ready()
@@ -71,6 +79,20 @@ class Pilot:
         service = ads_server.AdsService(self._news, self._registry)
         server = await ads_server.listen(self._config.ads_listen, service)
         await server.wait_for_termination()
+
+    async def write_services(self) -> None:
+        """Keep the cell's maps of `kernel` mode equal to what the sidecars are told."""
+        pin_dir = Path(self._config.pin_dir)
+        services = await asyncio.to_thread(VipServices.open, pin_dir, _PIN_WAIT_SECONDS)
+        try:
+            self._services_changed.set()
+            while True:
+                await self._services_changed.wait()
+                self._services_changed.clear()
+                if self._views.synced:
+                    services.replace(self._views.services)
+        finally:
+            services.close()
 
     async def serve_sidecars(self) -> None:
         """Serve each announced sidecar on its own socket, as they come and go."""
@@ -126,6 +148,8 @@ async def serve(config: Config) -> None:
         tasks.create_task(runtime.keep_trying(pilot.follow, "Copilot's MCP"))
         if config.ads_listen:
             tasks.create_task(pilot.serve_routers())
+        if config.pin_dir:
+            tasks.create_task(runtime.keep_trying(pilot.write_services, "kernel mode's maps"))
         if config.proxies_dir:
             tasks.create_task(pilot.serve_sidecars())
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshnet.pilot import translate
-from meshnet.proxy import envoy
+from meshnet.proxy import envoy, kernel
 from meshnet.proxy.config import Inbound
 from meshnet.proxy.xds import CLUSTERS, LISTENERS, Resources, View
 from meshnet.wire.proxies import Sidecar
@@ -18,6 +18,7 @@ class Views:
     def __init__(self) -> None:
         self._ingress: Resources | None = None
         self._sidecars: Resources | None = None
+        self.services: dict[kernel.Address, kernel.Slots] = {}
         self._own: dict[str, View] = {}
         self._known: dict[str, Sidecar] = {}
 
@@ -29,12 +30,14 @@ class Views:
     def update(self, collections: Mapping[str, Mapping[str, Any]]) -> bool:
         """Compile the mesh's present state; whether any proxy's view differs."""
         ingress = envoy.resources(translate.ingress(collections))
-        sidecars = envoy.resources(translate.sidecars(collections))
+        outbound = translate.sidecars(collections)
+        sidecars = envoy.resources(outbound)
         name, cluster = envoy.inbound_cluster()
         sidecars[CLUSTERS][name] = cluster
         changed = (ingress, sidecars) != (self._ingress, self._sidecars)
         if changed:
             self._ingress, self._sidecars = ingress, sidecars
+            self.services = kernel.services(outbound)
             self._own.clear()
         return changed
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from meshnet.model.errors import PeerError
@@ -29,6 +29,8 @@ class Sidecar:
         address: the instance's overlay address.
         socket: absolute path of the ADS socket that Pilot makes.
         uid: the user the sidecar runs as, who owns the socket.
+        mode: the redirection mode of its app (meshnet.model.modes); the cell's DNS asks for it,
+            to Pilot it makes no difference.
     """
 
     instance_guid: str
@@ -36,6 +38,7 @@ class Sidecar:
     address: str
     socket: str
     uid: int
+    mode: str = field(default="ebpf", compare=False)
 
 
 def write(directory: Path, sidecar: Sidecar) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = {"cli", "bench", "inspect", "netns_lab"}
-ROOMS = {"capi", "bbs", "copilot", "pilot", "policy", "cell", "dns", "ingress", "lease"}
+ROOMS = {"capi", "bbs", "copilot", "pilot", "policy", "cell", "dns", "ingress", "lease", "observe"}
 LOWER = {"wire", "kernel", "store", "proxy"}
 MAY_IMPORT = {
     **{name: TOP | ROOMS | LOWER | {"model"} for name in TOP},
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "model": set(),
 }
 # Rooms that change the host, and so may use the kernel layer.
-for room in ("cell", "policy", "ingress"):
+for room in ("cell", "policy", "ingress", "pilot", "observe"):
     MAY_IMPORT[room] = MAY_IMPORT[room] | {"kernel"}
 KERNEL_ONLY = {"bcc", "pyroute2", "iptc"}
 

@@ -29,6 +29,17 @@ class Config(ctypes.Structure):
     ]
 
 
+class Redirect(ctypes.Structure):
+    """struct redirect, 8 bytes."""
+
+    _fields_: ClassVar = [
+        ("addr_be", ctypes.c_uint32),
+        ("mode", ctypes.c_uint8),
+        ("sockmap", ctypes.c_uint8),
+        ("pad", ctypes.c_uint16),
+    ]
+
+
 class Endpoint(ctypes.Structure):
     """struct endpoint, 8 bytes."""
 
@@ -36,6 +47,46 @@ class Endpoint(ctypes.Structure):
         ("addr_be", ctypes.c_uint32),
         ("port_be", ctypes.c_uint16),
         ("pad", ctypes.c_uint16),
+    ]
+
+
+class Meant(ctypes.Structure):
+    """struct meant, 8 bytes."""
+
+    _fields_: ClassVar = [
+        ("addr_be", ctypes.c_uint32),
+        ("port_be", ctypes.c_uint16),
+        ("mode", ctypes.c_uint8),
+        ("sockmap", ctypes.c_uint8),
+    ]
+
+
+class VipKey(ctypes.Structure):
+    """struct vip_key, 8 bytes."""
+
+    _fields_: ClassVar = [
+        ("addr_be", ctypes.c_uint32),
+        ("port_be", ctypes.c_uint16),
+        ("protocol", ctypes.c_uint8),
+        ("pad", ctypes.c_uint8),
+    ]
+
+
+class VipVal(ctypes.Structure):
+    """struct vip_val, 8 bytes."""
+
+    _fields_: ClassVar = [
+        ("table", ctypes.c_uint32),
+        ("slots", ctypes.c_uint32),
+    ]
+
+
+class SlotKey(ctypes.Structure):
+    """struct slot_key, 8 bytes."""
+
+    _fields_: ClassVar = [
+        ("table", ctypes.c_uint32),
+        ("slot", ctypes.c_uint32),
     ]
 
 
@@ -96,6 +147,33 @@ class PolicyKey(ctypes.Structure):
     ]
 
 
+class FlowEvent(ctypes.Structure):
+    """struct flow_event, 72 bytes."""
+
+    _fields_: ClassVar = [
+        ("time_ns", ctypes.c_uint64),
+        ("netns_cookie", ctypes.c_uint64),
+        ("sent_bytes", ctypes.c_uint64),
+        ("received_bytes", ctypes.c_uint64),
+        ("duration_ns", ctypes.c_uint64),
+        ("container_be", ctypes.c_uint32),
+        ("src_be", ctypes.c_uint32),
+        ("dst_be", ctypes.c_uint32),
+        ("meant_be", ctypes.c_uint32),
+        ("sport_be", ctypes.c_uint16),
+        ("dport_be", ctypes.c_uint16),
+        ("meant_port_be", ctypes.c_uint16),
+        ("src_tag", ctypes.c_uint16),
+        ("dst_tag", ctypes.c_uint16),
+        ("kind", ctypes.c_uint8),
+        ("protocol", ctypes.c_uint8),
+        ("reason", ctypes.c_uint8),
+        ("mode", ctypes.c_uint8),
+        ("proxy", ctypes.c_uint8),
+        ("pad", ctypes.c_uint8),
+    ]
+
+
 class LbRouter(ctypes.Structure):
     """struct lb_router, 8 bytes."""
 
@@ -113,50 +191,75 @@ class LbConfig(ctypes.Structure):
     ]
 
 
+class Mode(IntEnum):
+    """enum mode."""
+
+    MODE_EBPF = 0
+    MODE_IPTABLES = 1
+    MODE_KERNEL = 2
+    MODE_OFF = 3
+
+
+class EventKind(IntEnum):
+    """enum event_kind."""
+
+    EVENT_CONNECT = 0
+    EVENT_REFUSED = 1
+    EVENT_VERDICT = 2
+    EVENT_CLOSE = 3
+
+
 class Counter(IntEnum):
     """enum counter."""
 
     VIP_TO_PROXY = 0
-    VIP_REFUSED_PROTOCOL = 1
-    VIP_REFUSED_NO_STATE = 2
-    PROXY_PORT_REFUSED_CONNECT = 3
-    PROXY_PORT_REFUSED_BIND = 4
-    ORIGINAL_DST_ANSWERED = 5
-    ORIGINAL_DST_UNKNOWN = 6
-    FROM_PASSED_REPLY = 7
-    FROM_PASSED_FLOW = 8
-    FROM_PASSED_OVERLAY = 9
-    FROM_PASSED_DNS = 10
-    FROM_PASSED_RESET = 11
-    FROM_DROPPED_UNKNOWN_VETH = 12
-    FROM_DROPPED_NOT_IPV4 = 13
-    FROM_DROPPED_MALFORMED = 14
-    FROM_DROPPED_FRAGMENT = 15
-    FROM_DROPPED_SPOOFED_MAC = 16
-    FROM_DROPPED_SPOOFED_ADDRESS = 17
-    FROM_DROPPED_PROTOCOL = 18
-    FROM_DENIED_DESTINATION = 19
-    FROM_DENIED_NO_FLOW = 20
-    TO_PASSED_REPLY = 21
-    TO_PASSED_CELL = 22
-    TO_PASSED_ROUTER = 23
-    TO_PASSED_POLICY = 24
-    TO_PASSED_ICMP_ERROR = 25
-    TO_PASSED_RESET = 26
-    TO_DROPPED_UNKNOWN_VETH = 27
-    TO_DROPPED_NOT_IPV4 = 28
-    TO_DROPPED_MALFORMED = 29
-    TO_DROPPED_FRAGMENT = 30
-    TO_DROPPED_MISROUTED = 31
-    TO_DROPPED_SPOOFED_GATEWAY = 32
-    TO_DROPPED_PROTOCOL = 33
-    TO_DENIED_PROXY_PORT = 34
-    TO_DENIED_NO_TAG = 35
-    TO_DENIED_POLICY = 36
-    RESETS_MADE = 37
-    RESETS_FAILED = 38
-    LB_NEW_FLOW = 39
-    LB_KNOWN_FLOW = 40
-    LB_MOVED_FLOW = 41
-    LB_NO_ROUTER = 42
-    COUNTERS = 43
+    VIP_TO_NETFILTER = 1
+    VIP_TO_INSTANCE = 2
+    VIP_REFUSED_PROTOCOL = 3
+    VIP_REFUSED_NO_STATE = 4
+    VIP_REFUSED_NO_INSTANCE = 5
+    VIP_REFUSED_MODE_OFF = 6
+    PROXY_PORT_REFUSED_CONNECT = 7
+    PROXY_PORT_REFUSED_BIND = 8
+    ORIGINAL_DST_ANSWERED = 9
+    ORIGINAL_DST_UNKNOWN = 10
+    SPLICED_TO_PEER = 11
+    FROM_PASSED_REPLY = 12
+    FROM_PASSED_FLOW = 13
+    FROM_PASSED_OVERLAY = 14
+    FROM_PASSED_DNS = 15
+    FROM_PASSED_RESET = 16
+    FROM_DROPPED_UNKNOWN_VETH = 17
+    FROM_DROPPED_NOT_IPV4 = 18
+    FROM_DROPPED_MALFORMED = 19
+    FROM_DROPPED_FRAGMENT = 20
+    FROM_DROPPED_SPOOFED_MAC = 21
+    FROM_DROPPED_SPOOFED_ADDRESS = 22
+    FROM_DROPPED_PROTOCOL = 23
+    FROM_DENIED_DESTINATION = 24
+    FROM_DENIED_NO_FLOW = 25
+    TO_PASSED_REPLY = 26
+    TO_PASSED_CELL = 27
+    TO_PASSED_ROUTER = 28
+    TO_PASSED_POLICY = 29
+    TO_PASSED_ICMP_ERROR = 30
+    TO_PASSED_RESET = 31
+    TO_DROPPED_UNKNOWN_VETH = 32
+    TO_DROPPED_NOT_IPV4 = 33
+    TO_DROPPED_MALFORMED = 34
+    TO_DROPPED_FRAGMENT = 35
+    TO_DROPPED_MISROUTED = 36
+    TO_DROPPED_SPOOFED_GATEWAY = 37
+    TO_DROPPED_PROTOCOL = 38
+    TO_DENIED_PROXY_PORT = 39
+    TO_DENIED_NO_TAG = 40
+    TO_DENIED_POLICY = 41
+    RESETS_MADE = 42
+    RESETS_FAILED = 43
+    LB_NEW_FLOW = 44
+    LB_KNOWN_FLOW = 45
+    LB_MOVED_FLOW = 46
+    LB_NO_ROUTER = 47
+    EVENTS_TOLD = 48
+    EVENTS_LOST = 49
+    COUNTERS = 50

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshnet.kernel.bpf import abi, attach
+from meshnet.kernel.bpf import abi, attach, syscall
 from meshnet.kernel.bpf.addresses import (
     address_be,
     address_text,
@@ -18,8 +18,15 @@ from meshnet.kernel.bpf.addresses import (
 )
 from meshnet.kernel.bpf.maps import Map, read_counters
 from meshnet.kernel.bpf.objects import Objects
-from meshnet.kernel.bpf.source import APP_HOOKS, CELL_HOOKS, SIDECAR_HOOKS, VETH_HOOKS
+from meshnet.kernel.bpf.source import (
+    APP_HOOKS,
+    CELL_HOOKS,
+    SIDECAR_HOOKS,
+    SPLICE_HOOK,
+    VETH_HOOKS,
+)
 from meshnet.model.errors import InputError
+from meshnet.model.modes import MODES, Redirection
 
 MAX_TAG = 0xFFFF
 _ONE = 1
@@ -89,6 +96,7 @@ class CellDatapath:
         maps = objects.maps
         index = ctypes.c_uint32
         self._containers = Map(maps["containers"], index, abi.Container)
+        self._redirects = Map(maps["redirects"], ctypes.c_uint64, abi.Redirect)
         self._routers = Map(maps["routers"], index, ctypes.c_uint8)
         self._flows = [Map(maps[name], abi.FlowKey, abi.FlowVal) for name in ("ct_in", "ct_out")]
 
@@ -107,6 +115,8 @@ class CellDatapath:
         config = params.config()
         objects = Objects.open(pin_dir, CELL_HOOKS)
         Map(objects.maps["configs"], ctypes.c_uint32, abi.Config).set(ctypes.c_uint32(0), config)
+        splice = objects.programs[SPLICE_HOOK.name]
+        syscall.prog_attach(splice, objects.maps["spliced"], SPLICE_HOOK.attach_type)
         return cls(objects)
 
     def close(self) -> None:
@@ -160,6 +170,26 @@ class CellDatapath:
         return {
             key.value: Container(address_text(v.addr_be), mac_text(bytes(v.mac)), v.tag)
             for key, v in self._containers.items()
+        }
+
+    def set_redirect(self, netns_cookie: int, address: str, redirection: Redirection) -> None:
+        """Say how connections to VIPs out of a container's namespace are carried from now on."""
+        value = abi.Redirect(
+            addr_be=address_be(address),
+            mode=MODES.index(redirection.mode),
+            sockmap=redirection.sockmap,
+        )
+        self._redirects.set(ctypes.c_uint64(netns_cookie), value)
+
+    def delete_redirect(self, netns_cookie: int) -> None:
+        """Forget a namespace; unknown ones are no error."""
+        self._redirects.delete(ctypes.c_uint64(netns_cookie))
+
+    def redirects(self) -> dict[int, tuple[str, Redirection]]:
+        """(address, redirection) of every namespace, by its cookie."""
+        return {
+            key.value: (address_text(v.addr_be), Redirection(MODES[v.mode], bool(v.sockmap)))
+            for key, v in self._redirects.items()
         }
 
     def set_routers(self, addresses: Iterable[str]) -> None:

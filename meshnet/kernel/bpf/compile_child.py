@@ -12,34 +12,35 @@ import struct
 import sys
 from typing import Any
 
+from meshnet.kernel.bpf import syscall
 from meshnet.kernel.bpf.source import FLAGS, expand
 
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
 _INSTRUCTION = struct.Struct("<BBhi")
+_MAP_INFO = struct.Struct("<IIIIII")  # type, id, key_size, value_size, max_entries, map_flags
 
 
 def _maps(bpf: Any, lib: Any) -> dict[int, dict[str, Any]]:
     """Shape of every map of the compiled module, by its file descriptor here."""
-    # bcc.libbcc declares no types for these three (bcc/bcc_common.h, size_t id).
+    # bcc.libbcc declares no types for these (bcc/bcc_common.h, size_t id).
     lib.bpf_num_tables.argtypes = [ctypes.c_void_p]
     lib.bpf_num_tables.restype = ctypes.c_size_t
-    for name in ("bpf_table_fd_id", "bpf_table_type_id", "bpf_table_flags_id"):
-        getattr(lib, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-        getattr(lib, name).restype = ctypes.c_int
-    for name in ("bpf_table_key_size_id", "bpf_table_leaf_size_id", "bpf_table_max_entries_id"):
-        getattr(lib, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-        getattr(lib, name).restype = ctypes.c_size_t
+    lib.bpf_table_fd_id.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    lib.bpf_table_fd_id.restype = ctypes.c_int
     lib.bpf_table_name.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     lib.bpf_table_name.restype = ctypes.c_char_p
     found = {}
     for i in range(lib.bpf_num_tables(bpf.module)):
-        found[lib.bpf_table_fd_id(bpf.module, i)] = {
+        fd = lib.bpf_table_fd_id(bpf.module, i)
+        # As the kernel has it: BCC's own words on a ring buffer's shape are not what it makes.
+        kind, _, key_size, value_size, max_entries, flags = _MAP_INFO.unpack(syscall.info(fd, 24))
+        found[fd] = {
             "name": lib.bpf_table_name(bpf.module, i).decode(),
-            "kind": lib.bpf_table_type_id(bpf.module, i),
-            "key_size": lib.bpf_table_key_size_id(bpf.module, i),
-            "value_size": lib.bpf_table_leaf_size_id(bpf.module, i),
-            "max_entries": lib.bpf_table_max_entries_id(bpf.module, i),
-            "flags": lib.bpf_table_flags_id(bpf.module, i),
+            "kind": kind,
+            "key_size": key_size,
+            "value_size": value_size,
+            "max_entries": max_entries,
+            "flags": flags,
         }
     return found
 

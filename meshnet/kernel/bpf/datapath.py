@@ -7,6 +7,7 @@ from meshnet.kernel.bpf.cell_datapath import CellDatapath, CellParams, Container
 from meshnet.kernel.bpf.compile import ensure_compiled
 from meshnet.kernel.bpf.lb_datapath import LbDatapath
 from meshnet.kernel.bpf.policy_rules import PolicyRule, PolicyRules
+from meshnet.kernel.bpf.vip_services import VipServices
 
 __all__ = [
     "CellDatapath",
@@ -15,6 +16,7 @@ __all__ = [
     "LbDatapath",
     "PolicyRule",
     "PolicyRules",
+    "VipServices",
     "attached",
     "detach",
     "ensure_compiled",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,6 +18,7 @@ from meshnet.model.errors import KernelError
 Data = Any  # a ctypes value; ctypes' own stubs have no public common base
 K = TypeVar("K")
 V = TypeVar("V")
+_POLL_S = 0.05
 
 
 def _size(c_type: Data) -> int:
@@ -80,13 +83,31 @@ class Map(Generic[K, V]):
                 yield key, value
 
 
+def wait_for_pin(path: Path, wait_s: float) -> None:
+    """Return when something is pinned at `path`, as the cell agent does when it starts.
+
+    Raises:
+        KernelError: ENOENT where it is not there in time.
+    """
+    deadline = time.monotonic() + wait_s
+    while not path.exists():
+        if time.monotonic() >= deadline:
+            text = f"no BPF map is pinned at {path}: start the cell agent first"
+            raise KernelError(text, errno.ENOENT)
+        time.sleep(_POLL_S)  # bpffs has no inotify events; this is the interval of a poll
+
+
+def read_counter(fd: int, counter: Counter) -> int:
+    """One counter, summed over the CPUs."""
+    cpus = syscall.possible_cpus()
+    raw = syscall.map_lookup(fd, struct.pack("<I", counter), 8 * cpus)
+    return sum(struct.unpack(f"<{cpus}Q", raw or bytes(8 * cpus)))
+
+
 def read_counters(fd: int) -> dict[str, int]:
     """Every counter by its name in lower case, summed over the CPUs."""
-    cpus = syscall.possible_cpus()
-    found = {}
-    for counter in Counter:
-        if counter is Counter.COUNTERS:
-            continue
-        raw = syscall.map_lookup(fd, struct.pack("<I", counter), 8 * cpus)
-        found[counter.name.lower()] = sum(struct.unpack(f"<{cpus}Q", raw or bytes(8 * cpus)))
-    return found
+    return {
+        counter.name.lower(): read_counter(fd, counter)
+        for counter in Counter
+        if counter is not Counter.COUNTERS
+    }

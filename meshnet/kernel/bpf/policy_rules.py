@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import errno
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from meshnet.kernel.bpf import abi
 from meshnet.kernel.bpf.addresses import u16_be
-from meshnet.kernel.bpf.maps import Map
+from meshnet.kernel.bpf.maps import Map, wait_for_pin
 from meshnet.kernel.bpf.port_ranges import prefixes
-from meshnet.model.errors import InputError, KernelError
+from meshnet.model.errors import InputError
 
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _FIXED_BITS = 48  # both tags, protocol and pad
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, order=True)
@@ -85,15 +82,9 @@ class PolicyRules:
         Raises:
             KernelError: ENOENT where it is not there in time.
         """
-        deadline = time.monotonic() + wait_s
         path = pin_dir / "maps" / "policy_rules"
-        while True:
-            try:
-                return cls(Map.open(path, abi.PolicyKey, ctypes.c_uint32))
-            except KernelError as exc:
-                if exc.errno != errno.ENOENT or time.monotonic() >= deadline:
-                    raise
-            time.sleep(_POLL_S)  # bpffs has no inotify events; this is the interval of a poll
+        wait_for_pin(path, wait_s)
+        return cls(Map.open(path, abi.PolicyKey, ctypes.c_uint32))
 
     def replace(self, rules: Iterable[PolicyRule]) -> tuple[int, int]:
         """Make the map say exactly these rules; what stays is never missing meanwhile.

@@ -20,7 +20,7 @@ _FORMAT = "1"
 _INCLUDE = re.compile(r'^#include "([a-z0-9_]+\.h)"$', re.MULTILINE)
 
 # linux/bpf.h: enum bpf_prog_type, enum bpf_attach_type
-_SCHED_CLS, _SOCK_OPS, _SOCK_ADDR, _SOCKOPT = 3, 13, 18, 25
+_SCHED_CLS, _SOCK_OPS, _SK_MSG, _SOCK_ADDR, _SOCKOPT = 3, 13, 16, 18, 25
 TCX_INGRESS, TCX_EGRESS = 46, 47
 
 
@@ -49,13 +49,18 @@ APP_HOOKS = (
     Hook("cgroup_getpeername6", _SOCK_ADDR, 30),
     Hook("sockops", _SOCK_OPS, 3),
 )
-SIDECAR_HOOKS = (Hook("cgroup_getsockopt", _SOCKOPT, 21),)
+SIDECAR_HOOKS = (
+    Hook("cgroup_getsockopt", _SOCKOPT, 21),
+    Hook("sockops_sidecar", _SOCK_OPS, 3),
+)
+# On the map `spliced`, not on a cgroup or an interface.
+SPLICE_HOOK = Hook("sk_msg", _SK_MSG, 7)
 VETH_HOOKS = (
     Hook("tc_from_container", _SCHED_CLS, TCX_INGRESS),
     Hook("tc_to_container", _SCHED_CLS, TCX_EGRESS),
 )
 LB_HOOKS = (Hook("tc_lb", _SCHED_CLS, TCX_INGRESS),)
-CELL_HOOKS = APP_HOOKS + SIDECAR_HOOKS + VETH_HOOKS
+CELL_HOOKS = (*APP_HOOKS, *SIDECAR_HOOKS, *VETH_HOOKS, SPLICE_HOOK)
 HOOKS = CELL_HOOKS + LB_HOOKS
 
 

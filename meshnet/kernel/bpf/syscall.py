@@ -26,7 +26,8 @@ _SYSCALL = 321  # x86_64, asm/unistd_64.h
     _PROG_LOAD,
     _OBJ_PIN,
     _OBJ_GET,
-) = range(8)
+    _PROG_ATTACH,
+) = range(9)
 _PROG_TEST_RUN, _INFO_BY_FD, _LINK_CREATE, _LINK_UPDATE = 10, 15, 28, 29
 _ATTR_SIZE = 144
 _LOG_SIZE = 1 << 20
@@ -57,6 +58,7 @@ def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
     return ctypes.addressof(buffer)
 
 
+@cache
 def possible_cpus() -> int:
     """How many values a per-CPU map holds per key."""
     text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()
@@ -201,6 +203,12 @@ def obj_get(path: Path) -> int | None:
     if code == errno.ENOENT:
         return None
     raise KernelError(f"cannot open the pin {path}: {os.strerror(code)}", code)
+
+
+def prog_attach(program: int, target: int, attach_type: int) -> None:
+    """Attach to a map (sk_msg): for as long as the map lives; an earlier one is replaced."""
+    attributes = struct.pack("<IIII", target, program, attach_type, 0)
+    _call(_PROG_ATTACH, attributes, "cannot attach a BPF program")
 
 
 def link_create(program: int, target: int, attach_type: int) -> int:

@@ -17,7 +17,7 @@ from meshnet.dns.main import Config, Resolver
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
 
-HOST = "plain.apps.internal"
+HOST, ASKER = "plain.apps.internal", "10.255.1.9"
 
 
 def desired(guid: str, *hosts: str) -> Any:
@@ -147,7 +147,9 @@ def test_before_bbs_has_spoken_no_app_is_said_not_to_exist(name: str, cold: str,
     async def scenario() -> None:
         asked = resolver()
         for expected in (cold, warm):
-            reply = await asked.resolve(dns.message.make_query(name, "A").to_wire(), tcp=False)
+            reply = await asked.resolve(
+                dns.message.make_query(name, "A").to_wire(), tcp=False, asker=ASKER
+            )
             assert reply is not None
             assert dns.rcode.to_text(dns.message.from_wire(reply).rcode()) == expected
             asked.instances = listed()
@@ -160,6 +162,8 @@ def test_whatever_follows_a_header_is_answered_or_dropped(rest: bytes) -> None:
     async def scenario() -> None:
         asked = resolver()
         for flags in (b"\x01\x00", b"\x28\x00", b"\x20\x00", b"\x81\x80"):
-            await asked.resolve(b"\x12\x34" + flags + b"\x00\x01\0\0\0\0\0\0" + rest, tcp=False)
+            await asked.resolve(
+                b"\x12\x34" + flags + b"\x00\x01\0\0\0\0\0\0" + rest, tcp=False, asker=ASKER
+            )
 
     asyncio.run(scenario())

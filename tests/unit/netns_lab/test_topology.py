@@ -92,4 +92,4 @@ def test_every_daemons_configuration_fits_its_room() -> None:
 
 def test_every_daemons_name_is_its_own() -> None:
     names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("s", "p"), "/envoy")]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 20

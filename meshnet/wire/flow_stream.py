@@ -1,0 +1,82 @@
+"""The arrow from a cell's observer to whoever watches: a unix socket that sends flow events.
+
+A message is a header, {u64 lost, u32 count, u32 record bytes} in the host's byte order, and `count`
+records as bpf/include/abi.h has `struct flow_event`. `lost` is how many events this watcher has
+missed since it connected. Nothing is sent the other way.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshnet.model.errors import PeerError
+
+_HEADER = struct.Struct("=QII")
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events of one message, oldest first, and how many are lost so far."""
+
+    lost: int
+    records: tuple[bytes, ...]
+
+
+def message(lost: int, records: Sequence[bytes]) -> bytes:
+    """A message's bytes."""
+    size = len(records[0]) if records else 0
+    return _HEADER.pack(lost, len(records), size) + b"".join(records)
+
+
+class Watcher:
+    """One connection to an observer. Owner: `close()`."""
+
+    def __init__(self, path: Path) -> None:
+        """Connect. Raises PeerError where nobody listens."""
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._buffer = bytearray()
+        try:
+            self.socket.connect(str(path))
+            hello = self.socket.recv(_HEADER.size, socket.MSG_WAITALL)
+        except OSError as exc:
+            self.socket.close()
+            raise PeerError(f"no observer answers at {path}: {exc.strerror}") from exc
+        if len(hello) < _HEADER.size:
+            self.socket.close()
+            raise PeerError(f"the observer at {path} hung up")
+
+    def fileno(self) -> int:
+        """For select."""
+        return self.socket.fileno()
+
+    def receive(self) -> list[Batch]:
+        """Whole messages of what has come, after waiting for some. Raises PeerError at the end."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except OSError as exc:
+            raise PeerError(f"the observer is gone: {exc.strerror}") from exc
+        if not data:
+            raise PeerError("the observer hung up")
+        self._buffer += data
+        return list(self._messages())
+
+    def _messages(self) -> Iterator[Batch]:
+        while len(self._buffer) >= _HEADER.size:
+            lost, count, size = _HEADER.unpack_from(self._buffer)
+            if count * size > _MOST_BYTES:
+                raise PeerError("the observer sends no flow events")
+            end = _HEADER.size + count * size
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_HEADER.size : end])
+            del self._buffer[:end]
+            yield Batch(lost, tuple(body[i : i + size] for i in range(0, len(body), size or 1)))
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
