@@ -233,12 +233,16 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """For `lab status`, `lab exec` and `lab logs`."""
         config = self._tools.config
+        tags = {c.address: c.tag for c in self._tools.datapath.containers().values()}
         return {
             "cell_id": config.cell_id,
             "lease": self._lease.overlay_subnet,
             "mode": str(self._tools.modes.cell),
             "present": time.monotonic() < self._present_until,
-            "instances": [_row(config, i) for i in self.instances.values()],
+            "instances": [
+                {**_row(config, i), "tag": tags.get(i.record.address, 0)}
+                for i in self.instances.values()
+            ],
             "counters": {k: v for k, v in self._tools.datapath.counters().items() if v},
         }
 

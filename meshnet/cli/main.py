@@ -12,6 +12,7 @@ def _typer(args: Sequence[str]) -> int:
     import typer
 
     from meshnet.cli import cf, lab
+    from meshnet.cli.observe import observe
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -21,6 +22,7 @@ def _typer(args: Sequence[str]) -> int:
     )
     app.add_typer(lab.app, name="lab")
     app.add_typer(cf.app, name="cf")
+    app.command()(observe)
 
     @app.command()
     def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:

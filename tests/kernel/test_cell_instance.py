@@ -21,6 +21,7 @@ from meshnet.kernel import cgroup, links, netns, oci
 from meshnet.kernel.bpf.datapath import CellDatapath, CellParams
 from meshnet.kernel.iptables import Iptables
 from meshnet.model.errors import KernelError
+from meshnet.model.modes import Redirection
 
 PARAMS = CellParams("127.128.0.0/9", "10.255.0.0/16", "10.0.16.0/24", GATEWAY, "169.254.0.2")
 pytestmark = [pytest.mark.sudo, pytest.mark.timeout(180)]
@@ -222,9 +223,13 @@ def test_a_container_without_hooks_starts_nothing(world: World) -> None:
     config = Config(**world.config())
     datapath = Unattached.open(world.bpf / "cell-1", PARAMS)
     rec = Record("0123-4567-89", "p", 0, "d", "a", "10.255.1.2", 61000, 60001, 128)
+
+    def make(tables: Iptables) -> None:
+        network.make(config, rec, 1, Redirection(), datapath, tables)
+
     try:
         with Iptables() as tables, pytest.raises(KernelError, match="cgroup_connect4"):
-            netns.run(world.cell, lambda: network.make(config, rec, 1, datapath, tables))
+            netns.run(world.cell, lambda: make(tables))
         assert not cgroup.pids(f"{world.group}/cell-1")
         netns.run(world.cell, lambda: network.remove(config, rec, datapath))
         assert not world.traces()

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from bpf_world import World
+from bpf_app import App
+from bpf_world import World, run
 
 from meshnet.kernel.bpf.datapath import CellDatapath, CellParams, PolicyRules
 
@@ -52,3 +53,13 @@ def rules(datapath: CellDatapath, bpffs: Path) -> Iterator[PolicyRules]:
     rules = PolicyRules.open(bpffs / "cell")
     yield rules
     rules.close()
+
+
+@pytest.fixture
+def app(world: World, datapath: CellDatapath, bpffs: Path) -> App:
+    one = App(world, datapath, bpffs / "links", world.netns("app"), world.cgroup("app"),
+              world.cgroup("sidecar"))  # fmt: skip
+    run("ip", "-n", one.netns, "addr", "add", "10.255.1.2/32", "dev", "lo")
+    datapath.attach_app(one.app, one.links / "app")
+    datapath.attach_sidecar(one.sidecar, one.links / "sidecar")
+    return one

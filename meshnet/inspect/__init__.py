@@ -1,0 +1,1 @@
+"""Looking at a lab: names, points, packets, flows, traces."""
