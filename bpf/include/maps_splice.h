@@ -23,4 +23,17 @@ static __always_inline struct connection_key key_of(struct bpf_sock_ops *ctx)
 	return key;
 }
 
+static __always_inline struct connection_key other_end(const struct connection_key *key)
+{
+	struct connection_key other = {
+		.netns_cookie = key->netns_cookie,
+		.local_be = key->remote_be,
+		.remote_be = key->local_be,
+		.local_port_be = key->remote_port_be,
+		.remote_port_be = key->local_port_be,
+	};
+
+	return other;
+}
+
 #endif
