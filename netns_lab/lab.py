@@ -149,6 +149,7 @@ def _write_lab_json(paths: Paths, topology: Topology, mark: str) -> None:
         "cf_password": password,
         "ingress": topology.public_ip,
         "underlay": topology.underlay,
+        "vxlan_port": topology.vxlan_port,
         "domains": [dataclasses.asdict(d) for d in topology.domains],
         "nodes": [
             {

@@ -12,6 +12,7 @@ def _typer(args: Sequence[str]) -> int:
     import typer
 
     from meshnet.cli import cf, lab
+    from meshnet.cli.capture import capture, scapy
     from meshnet.cli.observe import observe
 
     app = typer.Typer(
@@ -23,6 +24,8 @@ def _typer(args: Sequence[str]) -> int:
     app.add_typer(lab.app, name="lab")
     app.add_typer(cf.app, name="cf")
     app.command()(observe)
+    app.command()(capture)
+    app.command()(scapy)
 
     @app.command()
     def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
