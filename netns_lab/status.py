@@ -30,6 +30,18 @@ def ask(path: Path) -> dict[str, Any] | None:
     return _call(path, "GET", "/status", None)
 
 
+def text(path: Path, what: str) -> str | None:
+    """GET a text at a unix socket; None where nobody answers."""
+    connection = _Connection(path)
+    try:
+        connection.request("GET", what)
+        return connection.getresponse().read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
 def put(path: Path, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """PUT at a unix socket; None where nobody answers."""
     return _call(path, "PUT", what, json.dumps(body))

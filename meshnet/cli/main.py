@@ -14,6 +14,7 @@ def _typer(args: Sequence[str]) -> int:
     from meshnet.cli import cf, lab
     from meshnet.cli.capture import capture, scapy
     from meshnet.cli.observe import observe
+    from meshnet.cli.trace import trace
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -26,6 +27,7 @@ def _typer(args: Sequence[str]) -> int:
     app.command()(observe)
     app.command()(capture)
     app.command()(scapy)
+    app.command()(trace)
 
     @app.command()
     def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:

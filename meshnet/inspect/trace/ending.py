@@ -1,0 +1,121 @@
+"""How a traced request ended: answered, or where and why it failed and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from meshnet.inspect.flow_text import reason
+from meshnet.inspect.trace.model import Evidence, Hop
+
+_FLAGS = {
+    "UH": "no healthy instance",
+    "UF": "no connection to an instance",
+    "URX": "every retry failed",
+    "NR": "no route",
+    "UT": "the instance did not answer in time",
+    "UC": "the instance ended the connection",
+    "UR": "the instance reset the connection",
+}
+
+
+class Namer(Protocol):
+    """Names of addresses and tags."""
+
+    def address(self, address: str) -> str:
+        """An address's name."""
+
+    def tag(self, tag: int) -> str:
+        """A tag's app."""
+
+
+def ending(evidence: Evidence, hops: Iterable[Hop], names: Namer) -> Hop:
+    """The last hop: the answer as its sender has it, or the failure with its advice."""
+    request = evidence.request
+    took = (request.ended_ns - request.began_ns) / 1e6
+    if request.status and not _mesh_failed(evidence):
+        what = f"{request.status} in {took:.1f} ms"
+        return Hop(request.ended_ns, request.source, what, "curl")
+    said = f"{request.status}" if request.status else (request.error or "no answer")
+    why, advice = _why(evidence, list(hops), names)
+    what = f"{said} in {took:.1f} ms: {why}" if why else f"{said} in {took:.1f} ms"
+    return Hop(request.ended_ns, request.source, what, "curl", failed=True, advice=advice)
+
+
+def _mesh_failed(evidence: Evidence) -> bool:
+    """Whether a proxy, not the app, made the answer."""
+    details = [access.fields.get("details", "") for access in evidence.access]
+    if details:
+        return not any(text == "via_upstream" for text in details)
+    return evidence.request.status == 0
+
+
+def _why(evidence: Evidence, hops: list[Hop], names: Namer) -> tuple[str, str]:
+    """(reason, what to do), from the nearest cause to the farthest."""
+    request = evidence.request
+    own = [f for f in evidence.flows if f.source[0] == request.container or not request.container]
+    for flow in own:
+        if (
+            flow.verdict == "denied"
+            and flow.kind == "verdict"
+            and flow.reason == "to_denied_policy"
+        ):
+            source, target = names.tag(flow.src_tag), names.tag(flow.dst_tag)
+            port, protocol = flow.destination[1], flow.protocol
+            advice = (
+                f"meshnet cf add-network-policy {source} {target}"
+                f" --protocol {protocol} --port {port}"
+            )
+            return f"{flow.cell} has no policy {source} → {target} {protocol} {port}", advice
+    for flow in own:
+        if flow.verdict == "denied":
+            where = f"{names.address(flow.destination[0])}:{flow.destination[1]}"
+            return f"{flow.cell} refuses {where}: {reason(flow)}", _of_reason(
+                flow.reason, request.host
+            )
+    if told := next((h for h in hops if h.failed and h.what.startswith("is told")), None):
+        word = told.what.removeprefix("is told ")
+        host = request.host.partition(".")[0]
+        advice = f"meshnet cf routes; meshnet cf map-route APP DOMAIN -n {host}"
+        return f"DNS says {word} for {request.host}", advice
+    return _of_proxy(evidence) or _of_packets(evidence, names)
+
+
+def _of_reason(reason_name: str, host: str) -> str:
+    if reason_name == "vip_refused_no_instance":
+        return f"start an app behind {host}: meshnet cf routes, meshnet cf start APP"
+    if reason_name == "vip_refused_mode_off":
+        return "the app holds an old answer of DNS, or: meshnet lab set-mode APP ebpf"
+    if reason_name == "from_denied_destination":
+        return "containers reach other containers and DNS only"
+    return ""
+
+
+def _of_proxy(evidence: Evidence) -> tuple[str, str] | None:
+    for access in evidence.access:
+        flags = access.fields.get("flags", "-").split(",")
+        if access.fields.get("status") == "404" and access.fields.get("cluster") == "-":
+            advice = "meshnet cf routes; meshnet cf map-route APP DOMAIN -n HOST"
+            return f"{access.proxy}'s proxy has no route for {evidence.request.host}", advice
+        if "UH" in flags:
+            return f"{access.proxy}'s proxy has no instance to send it to", (
+                "meshnet cf apps; meshnet cf start APP"
+            )
+        if known := [_FLAGS[flag] for flag in flags if flag in _FLAGS]:
+            why = f"{access.proxy}'s proxy: {', '.join(known)} ({access.fields.get('to', '-')})"
+            return why, "meshnet cf app APP; meshnet lab logs APP"
+    return None
+
+
+def _of_packets(evidence: Evidence, names: Namer) -> tuple[str, str]:
+    """Where the last opening was seen, when nothing answered it."""
+    request = evidence.request
+    if not request.container and not request.remote[0]:
+        return "", ""
+    for seen in reversed(evidence.seen):
+        if seen.packet.source == request.container and seen.packet.flags == "S":
+            to = names.address(seen.packet.destination)
+            return f"the last seen of it is a SYN to {to} at {seen.point}", (
+                f"meshnet capture {seen.point} {to}"
+            )
+    return "", "meshnet lab status"

@@ -1,0 +1,85 @@
+"""`meshnet trace --packet`: one crafted packet instead of a request. Its own tuple is its mark."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from meshnet.inspect import Lab
+from meshnet.inspect.decode import TCP, UDP
+from meshnet.inspect.trace.legs import openings
+from meshnet.inspect.trace.model import Evidence, Request
+from meshnet.inspect.trace.send import Source
+from meshnet.kernel import packets
+from meshnet.model.errors import InputError
+
+_WAIT_SECONDS = 0.5
+
+
+def craft(text: str, source: Source) -> Any:
+    """The scapy packet a text describes, with the source's address where it names none.
+
+    Raises:
+        InputError: it is no IP packet with TCP or UDP.
+    """
+    import scapy.all as scapy_all
+    from scapy.layers.inet import IP
+
+    try:
+        packet = eval(text, vars(scapy_all))  # root's own words, as in `meshnet scapy`
+    except Exception as exc:
+        raise InputError(f"--packet {text!r}: {type(exc).__name__}: {exc}") from exc
+    if (
+        not hasattr(packet, "haslayer")
+        or not isinstance(packet, IP)
+        or packet.proto not in (TCP, UDP)
+    ):
+        raise InputError(f"--packet {text!r}: wants IP(...)/TCP(...) or IP(...)/UDP(...)")
+    if "src" not in packet.fields:
+        packet.src = source.address
+    if "sport" not in packet.payload.fields:
+        packet.payload.sport = 20_000 + time.time_ns() % 10_000
+    return IP(bytes(packet))
+
+
+def send(lab: Lab, source: Source, packet: Any) -> Request:
+    """Send it, and wait a moment for what becomes of it."""
+    began = time.time_ns()
+    packets.send_ip(source.netns, bytes(packet), packet.dst)
+    time.sleep(_WAIT_SECONDS)  # nothing tells that a packet will not come
+    return Request(
+        source=source.name,
+        container=source.address,
+        url=packet.summary(),
+        host=packet.dst,
+        port=int(packet.payload.dport),
+        marker="",
+        began_ns=began,
+        ended_ns=time.time_ns(),
+        status=0,
+        error="",
+        local=(packet.src, int(packet.payload.sport)),
+        remote=(packet.dst, int(packet.payload.dport)),
+    )
+
+
+def arrived(evidence: Evidence) -> str:
+    """The point inside the destination where the packet came, or ""."""
+    request = evidence.request
+    for leg in openings(evidence.seen, [request.local]):
+        for seen in leg.request:
+            inside = seen.place in ("eth0", "") and not seen.outgoing
+            if inside and seen.packet.destination == request.remote[0]:
+                return seen.point
+    return ""
+
+
+def marked(evidence: Evidence) -> Evidence:
+    """The evidence with every packet of the tuple marked as the request."""
+    local = evidence.request.local
+    seen = tuple(
+        replace(s, marked=True) if (s.packet.source, s.packet.sport) == local else s
+        for s in evidence.seen
+    )
+    return replace(evidence, seen=seen)
