@@ -11,6 +11,7 @@ import typer
 from meshnet.model.errors import InputError
 
 if TYPE_CHECKING:
+    from meshnet.inspect.trace.ending import Namer
     from meshnet.inspect.trace.model import Evidence, Hop
 
 
@@ -53,23 +54,24 @@ def trace(
         evidence = collector.run(start, lambda: packets.send(chosen, start, crafted))
         evidence = packets.marked(evidence)
         found = hops(evidence, chosen.names)
-        found.append(_fate(evidence, found))
+        found.append(_fate(evidence, found, chosen.names))
     if pcap:
         _save(pcap, collector)
     _print(evidence, found, json)
     raise typer.Exit(1 if found[-1].failed else 0)
 
 
-def _fate(evidence: Evidence, found: list[Hop]) -> Hop:
+def _fate(evidence: Evidence, found: list[Hop], names: Namer) -> Hop:
+    from meshnet.inspect.flow_text import reason
     from meshnet.inspect.trace.model import Hop
     from meshnet.inspect.trace.packet import arrived
 
-    if point := arrived(evidence):
+    if point := arrived(evidence, names.address(evidence.request.remote[0])):
         return Hop(evidence.request.ended_ns, point, "it arrived", f"capture {point}")
     last = [hop for hop in found if hop.what.startswith("→")]
     where = f"it was last seen at {last[-1].where}" if last else "it was seen nowhere"
     denied = [flow for flow in evidence.flows if flow.verdict == "denied"]
-    why = f": {denied[-1].cell} says {denied[-1].reason}" if denied else ""
+    why = f": denied by {denied[-1].cell}, {reason(denied[-1])}" if denied else ""
     what = f"it did not arrive; {where}{why}"
     return Hop(evidence.request.ended_ns, "end", what, "no capture", failed=True)
 

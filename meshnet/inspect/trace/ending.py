@@ -32,7 +32,7 @@ class Namer(Protocol):
 def ending(evidence: Evidence, hops: Iterable[Hop], names: Namer) -> Hop:
     """The last hop: the answer as its sender has it, or the failure with its advice."""
     request = evidence.request
-    took = (request.ended_ns - request.began_ns) / 1e6
+    took = request.seconds * 1000
     if request.status and not _mesh_failed(evidence):
         what = f"{request.status} in {took:.1f} ms"
         return Hop(request.ended_ns, request.source, what, "curl")

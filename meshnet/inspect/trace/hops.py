@@ -58,12 +58,14 @@ def _dns(evidence: Evidence, names: Namer) -> Iterator[Hop]:
         yield Hop(asked.time_ns, request.source, what, f"capture {asked.point}")
     if told is not None:
         answer = told.packet.note.removeprefix(f"{request.host} A ")
-        first = answer.split(",", maxsplit=1)[0]
-        name = names.address(first)
-        hint = f" ({name})" if name not in (first, request.host) else ""
-        what = f"is told {answer}{hint}"
+        what = f"is told {', '.join(_named(a, request.host, names) for a in answer.split(', '))}"
         bad = answer in ("NXDOMAIN", "SERVFAIL", "REFUSED", "no address")
         yield Hop(told.time_ns, request.source, what, f"capture {told.point}", failed=bad)
+
+
+def _named(address: str, host: str, names: Namer) -> str:
+    name = names.address(address)
+    return address if name in (address, host) else f"{address} ({name})"
 
 
 def _connects(evidence: Evidence, names: Namer) -> Iterator[Hop]:
@@ -77,6 +79,9 @@ def _connects(evidence: Evidence, names: Namer) -> Iterator[Hop]:
             yield Hop(flow.time_ns, request.source, what, "eBPF connect hook", failed=True)
         elif flow.kind == "connect" and flow.source[1] == request.local[1]:
             yield Hop(flow.time_ns, request.source, _carried(flow, names), "eBPF sockops")
+            if flow.mode == "ebpf" and flow.meant[0] and evidence.mode.endswith("sockmap"):
+                what = "→ spliced into the sidecar's socket: no packet on lo"
+                yield Hop(flow.time_ns, request.source, what, "mode", inferred=True)
 
 
 def _carried(flow: Flow, names: Namer) -> str:
@@ -105,6 +110,7 @@ def _leg(leg: Leg, evidence: Evidence, names: Namer) -> Iterator[Hop]:
         yield Hop(one.time_ns, one.point, f"→ {_at(one, names)}", f"capture {one.point}")
         yield from _after(one, evidence, names)
     yield from _passed_on(leg)
+    yield from _denied(leg, evidence, names)
     for one in leg.answer:
         first = f": {one.packet.note}" if one.packet.note else ""
         what = f"← {_at(one, names)}{first}"
@@ -125,18 +131,17 @@ def _opening(leg: Leg, evidence: Evidence, names: Namer) -> Iterator[Hop]:
         yield from _before(one, evidence, names)
         what = f"→ {_at(one, names)} [{one.packet.flags}]"
         yield Hop(one.time_ns, one.point, what, f"capture {one.point}")
-    flows = [f for f in evidence.flows if f.source == leg.opener[:2] and f.verdict == "denied"]
-    for flow in flows:
-        yield Hop(
-            flow.time_ns,
-            flow.cell,
-            f"denied: {reason(flow)} ({_pair(flow, names)})",
-            "eBPF verdict",
-            failed=True,
-        )
+    yield from _denied(leg, evidence, names)
     for one in leg.answer:
         word = "reset" if "R" in one.packet.flags else f"answered [{one.packet.flags}]"
         yield Hop(one.time_ns, one.point, f"← {word}", f"capture {one.point}")
+
+
+def _denied(leg: Leg, evidence: Evidence, names: Namer) -> Iterator[Hop]:
+    for flow in evidence.flows:
+        if flow.source == leg.opener[:2] and flow.verdict == "denied" and flow.kind == "verdict":
+            what = f"denied: {reason(flow)} ({_pair(flow, names)})"
+            yield Hop(flow.time_ns, flow.cell, what, "eBPF verdict", failed=True)
 
 
 def _pair(flow: Flow, names: Namer) -> str:
@@ -229,6 +234,11 @@ def _proxies(carried: list[Leg], evidence: Evidence, names: Namer) -> Iterator[H
             for leg in carried
             for one in leg.request
             if one.target == access.proxy and not one.outgoing and _is_proxys(one, access.proxy)
+        ]
+        times = times or [
+            flow.time_ns
+            for flow in evidence.flows
+            if flow.kind == "connect" and flow.source[1] == evidence.request.local[1]
         ]
         time_ns = min(times, default=evidence.request.began_ns) + 1
         yield Hop(time_ns, f"{access.proxy} proxy", _routed(fields, evidence, names),

@@ -55,6 +55,7 @@ class Request:
         error: curl's words where there was none.
         remote: (address, port) that the client sees as its peer.
         local: (address, port) of the client.
+        seconds: what it took, by curl.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Request:
     error: str
     local: tuple[str, int]
     remote: tuple[str, int]
+    seconds: float = 0.0
     body: str = ""
 
 

@@ -64,13 +64,12 @@ def send(lab: Lab, source: Source, packet: Any) -> Request:
     )
 
 
-def arrived(evidence: Evidence) -> str:
-    """The point inside the destination where the packet came, or ""."""
+def arrived(evidence: Evidence, target: str) -> str:
+    """The point inside the destination, the node or instance `target`, where it came; or ""."""
     request = evidence.request
     for leg in openings(evidence.seen, [request.local]):
         for seen in leg.request:
-            inside = seen.place in ("eth0", "") and not seen.outgoing
-            if inside and seen.packet.destination == request.remote[0]:
+            if seen.target == target and seen.place in ("eth0", "") and not seen.outgoing:
                 return seen.point
     return ""
 

@@ -82,6 +82,7 @@ def send(source: Source, url: str, method: str, timeout: float) -> Request:
         error=said.get("errormsg") or "",
         local=(said["local_ip"], int(said["local_port"])),
         remote=(said["remote_ip"], int(said["remote_port"])),
+        seconds=float(said["time_total"]),
         body=body,
     )
 
