@@ -27,7 +27,7 @@ set-up:
 
 # The following regenerate files that are checked in.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 protos:
 	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --python_out=. --pyi_out=. meshnet/wire/gen/bbs.proto meshnet/wire/gen/istio_networking.proto meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto

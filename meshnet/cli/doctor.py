@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
+import sys
 
 from meshnet.kernel import probe
 
@@ -19,6 +20,12 @@ def doctor(json: bool) -> int:
     rows = probe.run()
     if json:
         print(json_module.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    elif not sys.stdout.isatty():
+        from meshnet.cli.tables import table
+
+        # A pipe has no width to fold to: a line a check, for grep.
+        heads = ("state", "check", "found", "remedy")
+        table(heads, ((row.state, row.name, row.detail, row.remedy) for row in rows))
     else:
         from rich.console import Console
         from rich.table import Table

@@ -1,4 +1,4 @@
-"""`meshnet lab ...`: up, down, status, demo, logs, exec, env."""
+"""`meshnet lab ...`: up, down, status, demo, logs, env; exec, shell and set-mode are elsewhere."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshnet.cli.lab_exec import ExecCommand, exec_, shell
 from meshnet.cli.modes import set_mode
-from meshnet.model.errors import InputError, NotFound
+from meshnet.model.errors import NotFound
+
+if TYPE_CHECKING:
+    from netns_lab.paths import Paths
 
 app = typer.Typer(no_args_is_help=True, help="The lab on this machine.")
 
@@ -29,7 +33,9 @@ def _say(text: str) -> None:
 @app.command()
 def up(
     file: Annotated[Path, typer.Option("-f", "--file", help="The lab file.")] = DEFAULT_FILE,
-    name: Annotated[str | None, typer.Option("--name", help="In place of the file's.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "--lab", help="In place of the file's.")
+    ] = None,
 ) -> None:
     """Bring a lab up; returns when the mesh answers.
 
@@ -69,10 +75,12 @@ def down(lab: Lab = None) -> None:
 @app.command()
 def status(lab: Lab = None, json: Json = False) -> None:
     """Daemons, cells, instances, proxies and kernel counters."""
+    from meshnet.cli.lookup import app_names
     from netns_lab import paths
     from netns_lab import status as lab_status
 
-    found = lab_status.collect(paths.chosen(lab))
+    chosen = paths.chosen(lab)
+    found = {**lab_status.collect(chosen), "apps": app_names(chosen)}
     if json:
         print(json_module.dumps(found, indent=2))
         return
@@ -126,86 +134,50 @@ def logs(
     from netns_lab import paths
 
     chosen = paths.chosen(lab)
-    files = sorted(chosen.log.glob(f"{target}.log")) or sorted(chosen.log.glob(f"{target}.*.log"))
-    files = files or _app_logs(chosen, target)
+    files = _node_logs(chosen, target) or _app_logs(chosen, target)
     flags = ["-F"] if follow else []
     os.execvp("tail", ["tail", "-n", str(lines), *flags, *map(str, files)])
 
 
-def _app_logs(chosen: Any, target: str) -> list[Path]:
+def _node_logs(chosen: Paths, target: str) -> list[Path]:
+    """Logs of NODE.ROOM, or of all of NODE's rooms; none where TARGET is no node.
+
+    Raises:
+        NotFound: the node has no such room.
+    """
+    from netns_lab import status as lab_status
+
+    if target == "supervisor":
+        return [chosen.log / "supervisor.log"]
+    nodes = [n["name"] for n in lab_status.lab(chosen)["nodes"]]
+    node, _, room = target.partition(".")
+    if node not in nodes:
+        return []
+    found = sorted(chosen.log.glob(f"{node}.*.log"))
+    rooms = {p.name.split(".")[1]: p for p in found if p.name.count(".") == 2}  # no app's
+    if not room and rooms:
+        return list(rooms.values())
+    if room in rooms:
+        return [rooms[room]]
+    has = f"it has {', '.join(rooms)}" if rooms else "no daemon runs there"
+    raise NotFound(f"no log of {target}: {has}")
+
+
+def _app_logs(chosen: Paths, target: str) -> list[Path]:
     """Logs of an app's instances and sidecars; where none runs, of those that ran last."""
+    from meshnet.cli.lookup import app_guid, instances
+
     try:
-        rows = _instances(chosen, target)
+        rows = instances(chosen, target)
         return [Path(row[key]) for row in rows for key in ("app_log", "sidecar_log")]
     except NotFound:
-        guid = _app_guid(chosen, target.partition("/")[0])
+        guid = app_guid(chosen, target.partition("/")[0])
         newest = sorted(chosen.log.glob(f"*.{guid}.*.log"), key=lambda p: p.stat().st_mtime)
         if not newest:
             raise
         return newest[-_LAST_LOGS:]
 
 
-@app.command("exec", context_settings={"ignore_unknown_options": True})
-def exec_(
-    target: Annotated[str, typer.Argument(help="NODE, or APP[/INDEX].")],
-    command: Annotated[list[str], typer.Argument(help="-- COMMAND ...")],
-    user: Annotated[bool, typer.Option("--user", help="As the app's user, not as root.")] = False,
-    lab: Lab = None,
-) -> None:
-    """Run a command in a node, or beside an app instance, with its network and its names.
-
-    Example: meshnet lab exec client -- curl -s http://hello.istio.mesh.lab/
-    """
-    from meshnet.kernel import launch, netns
-    from netns_lab import lab as labs
-    from netns_lab import paths
-    from netns_lab import status as lab_status
-
-    labs.need_root()
-    chosen = paths.chosen(lab)
-    nodes = {n["name"]: n for n in lab_status.lab(chosen)["nodes"]}
-    fabric = {"fabric": {"netns": f"{chosen.lab}-fabric"}}
-    if node := {**fabric, **nodes}.get(target):
-        if user:
-            raise InputError(f"{target} is a node: --user is for apps")
-        where = netns.path(node["netns"])
-        line = launch.argv(command, netns=where, resolv_conf=chosen.resolv_conf())
-    else:
-        row = _instances(chosen, target)[0]
-        if not row["app_pid"]:
-            raise NotFound(f"{target} is {row['state'].lower()}: try again when it runs")
-        uid = row["uid"] if user else None
-        line = launch.argv(command, container_pid=row["app_pid"], uid=uid)
-    sys.stdout.flush()
-    os.execv(line[0], line)
-
-
-def _instances(chosen: Any, target: str) -> list[dict[str, Any]]:
-    """The instances of APP or APP/INDEX, lowest index first. Raises NotFound."""
-    from netns_lab import status as lab_status
-
-    name, _, index = target.partition("/")
-    if index and not index.isdecimal():
-        raise InputError(f"{target!r}: APP/INDEX wants a number")
-    guid = _app_guid(chosen, name)
-    rows = [r for r in lab_status.instances(chosen) if r["app_guid"] == guid]
-    rows = [r for r in rows if not index or r["index"] == int(index)]
-    if not rows:
-        raise NotFound(f"{target} has no instance on any cell")
-    return sorted(rows, key=lambda row: int(row["index"]))
-
-
-def _app_guid(chosen: Any, name: str) -> str:
-    from meshnet.cli.client import Client
-    from netns_lab import status as lab_status
-
-    value = lab_status.lab(chosen)
-    client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
-    try:
-        return str(client.app(name)["guid"])
-    except NotFound as exc:
-        nodes = ", ".join(n["name"] for n in value["nodes"])
-        raise NotFound(f"no node and no app {name!r} (nodes: {nodes})") from exc
-
-
+app.command("exec", cls=ExecCommand, context_settings={"ignore_unknown_options": True})(exec_)
+app.command("shell")(shell)
 app.command("set-mode")(set_mode)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from meshnet.model.errors import MeshnetError
 
-
-def _typer(args: Sequence[str]) -> int:
+if TYPE_CHECKING:
     import typer
 
-    from meshnet.cli import cf, lab
+
+def _version(value: bool) -> None:
+    if value:
+        import importlib.metadata
+
+        import typer
+
+        print(f"meshnet {importlib.metadata.version('meshnet')}")
+        raise typer.Exit
+
+
+def _build() -> typer.Typer:
+    import typer
+
+    from meshnet.cli import bench, cf, lab
     from meshnet.cli.capture import capture, scapy
     from meshnet.cli.observe import observe
     from meshnet.cli.trace import trace
@@ -20,10 +34,20 @@ def _typer(args: Sequence[str]) -> int:
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        help="Cloud Foundry's service mesh on eBPF and netfilter.",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+    @app.callback()
+    def top(
+        version: bool = typer.Option(
+            False, "--version", callback=_version, is_eager=True, help="Print the version."
+        ),
+    ) -> None:
+        """Cloud Foundry's service mesh on eBPF and netfilter."""
+
     app.add_typer(lab.app, name="lab")
     app.add_typer(cf.app, name="cf")
+    app.add_typer(bench.app, name="bench")
     app.command()(observe)
     app.command()(capture)
     app.command()(scapy)
@@ -36,48 +60,55 @@ def _typer(args: Sequence[str]) -> int:
 
         raise typer.Exit(show(json))
 
-    @app.command(hidden=True)
-    def run(room: str, config: str = typer.Option(..., "--config")) -> None:
-        """Run one daemon: meshnet run ROOM --config FILE."""
+    @app.command()
+    def run(room: str, config: str = typer.Option(..., "--config", help="Its JSON file.")) -> None:
+        """Run one daemon, the way the lab or systemd starts it."""
 
-    bench = typer.Typer(no_args_is_help=True, help="Measure the mesh that is up.")
-    app.add_typer(bench, name="bench")
+    return app
 
-    @bench.command()
-    def convergence(
-        times: int = typer.Option(20, "-n", "--times", min=1, max=1000, help="How many routes."),
-        json: bool = typer.Option(False, "--json", help="Print JSON with every sample."),
-    ) -> None:
-        """From the API's answer to a map-route to the first request served by the new route."""
-        from meshnet.bench.convergence import run as measure
 
-        raise typer.Exit(measure(times, as_json=json))
+def _typer(args: Sequence[str]) -> int:
+    import typer
 
     try:
-        status = app(args=list(args), prog_name="meshnet", standalone_mode=False)
+        status = _build()(args=list(args), prog_name="meshnet", standalone_mode=False)
     except typer.Exit as exc:
         return int(exc.exit_code)
     except typer.Abort:
         return 130
     except Exception as exc:
         if hasattr(exc, "show") and hasattr(exc, "exit_code"):  # click's own usage errors
-            exc.show()
-            return int(exc.exit_code)
+            return _usage(exc)
         raise
     return status if isinstance(status, int) else 0
+
+
+def _usage(exc: Any) -> int:
+    """One line that says what is wrong and where to read on; the whole help only where asked."""
+    from meshnet.cli.tables import one_line
+
+    command = exc.ctx.command_path if getattr(exc, "ctx", None) else "meshnet"
+    if type(exc).__name__ == "NoArgsIsHelpError":
+        exc.show()
+    else:
+        text = one_line(exc.format_message()).rstrip(".")
+        print(f"{command}: {text} (see {command} -h)", file=sys.stderr)
+    return int(exc.exit_code)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point: errors meshnet raises on purpose end as one line and their exit status."""
     line = list(sys.argv[1:] if args is None else args)
     try:
-        if line[:1] == ["run"] and "--help" not in line:
+        if line[:1] == ["run"] and not {"-h", "--help"} & set(line):
             from meshnet.cli.run import main as run_daemon
 
             sys.exit(run_daemon(line[1:]))
         sys.exit(_typer(line))
     except MeshnetError as exc:
-        print(f"meshnet: {exc}", file=sys.stderr)
+        from meshnet.cli.tables import one_line
+
+        print(f"meshnet: {one_line(str(exc))}", file=sys.stderr)
         sys.exit(exc.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)

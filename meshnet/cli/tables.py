@@ -7,6 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
+def one_line(text: str) -> str:
+    """Text that stays one line and moves no terminal: controls are shown, not sent."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print columns aligned, cf's way: lower-case heads, three spaces between."""
     lines = [list(columns), *([str(cell) for cell in row] for row in rows)]
@@ -38,23 +44,45 @@ def show_status(found: dict[str, Any]) -> None:
     _counters(found)
 
 
+def _app(found: dict[str, Any], row: dict[str, Any]) -> str:
+    """An instance's app by its name, or by its guid where the API was not there to ask."""
+    return str(found.get("apps", {}).get(row["app_guid"], row["app_guid"][:8]))
+
+
 def _instances(found: dict[str, Any]) -> None:
     rows = [
-        (r["guid"][:8], r["app_guid"][:8], r["index"], r["state"].lower(), name, r["address"],
-         f"{r['host_port']}")
+        (f"{_app(found, r)}/{r['index']}", r["guid"][:8], r["state"].lower(), _mode(r), name,
+         r["address"], r["host_port"])
         for name, cell in found["cells"].items()
         for r in (cell or {"instances": []})["instances"]
     ]  # fmt: skip
-    table(("instance", "app", "index", "state", "cell", "address", "host port"), sorted(rows))
+    heads = ("app/index", "instance", "state", "mode", "cell", "address", "host port")
+    table(heads, sorted(rows, key=_in_order))
     print()
 
 
+def _in_order(row: tuple[Any, ...]) -> tuple[str, int, str]:
+    app, _, index = row[0].rpartition("/")
+    return app, int(index), row[1]
+
+
+def _mode(row: dict[str, Any]) -> str:
+    return f"{row.get('mode', '')}{' sockmap' if row.get('sockmap') else ''}"
+
+
 def _proxies(found: dict[str, Any]) -> None:
+    names = {
+        r["guid"]: f"{_app(found, r)}/{r['index']}"
+        for cell in found["cells"].values()
+        for r in (cell or {"instances": []})["instances"]
+    }
     rows = []
     for name, pilot in found["pilots"].items():
         for p in (pilot or {"proxies": []})["proxies"]:
             step = "in step" if p["in_step"] else "behind" if p["connected"] else "away"
-            rows.append((p["id"], name, step, p["pushes"], p["rejected"], p["last_error"]))
+            parts = p["id"].split("~")  # router~ADDRESS~NODE~x
+            proxy = parts[2] if len(parts) == 4 else names.get(p["id"], p["id"])
+            rows.append((proxy, name, step, p["pushes"], p["rejected"], p["last_error"]))
     table(("proxy", "pilot", "state", "pushes", "rejected", "last error"), rows)
     print()
 

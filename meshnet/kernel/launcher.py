@@ -27,6 +27,10 @@ _NEWNS, _NEWNET, _NEWPID = 0x00020000, 0x40000000, 0x20000000
 _CONTAINER_NS = _NEWNS | 0x04000000 | 0x08000000 | _NEWNET
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SLAVE = 0x2, 0x4, 0x1000, 0x4000, 0x80000
 _PR_SET_PDEATHSIG = 1
+# open_tree(2), move_mount(2): without wrappers in older C libraries, numbered alike everywhere.
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+_OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH, _AT_FDCWD = 1, 4, -100
+_PTS = b"/dev/pts"
 _HOME, _HOME_OPTIONS = b"/root", b"mode=0700,size=64m"
 _ACCOUNTS = ("/etc/passwd", "/etc/group")
 _SYSTEM_IDS = range(1, 1000)
@@ -115,9 +119,25 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
+def _terminals() -> int | None:
+    """A detached copy of our /dev/pts, where the command has a terminal: its name is in there."""
+    if not any(os.isatty(fd) for fd in range(3)):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    fd = libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, _PTS, flags)
+    return None if fd < 0 else int(fd)
+
+
+def _show_terminals(fd: int) -> None:
+    """Mount it in the container; without it a terminal works, but has no name (tty, screen)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(_SYS_MOVE_MOUNT, fd, b"", _AT_FDCWD, _PTS, _MOVE_MOUNT_F_EMPTY_PATH)
+    os.close(fd)
+
+
 def _furnish(accounts: dict[str, list[str]]) -> None:
     """Mount an empty /root, and the container's accounts with this machine's added to them."""
-    _private_mounts()
     _mount("tmpfs", _HOME.decode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, _HOME_OPTIONS)
     for path, rows in accounts.items():
         with open(path) as lines:
@@ -143,6 +163,7 @@ def _enter_container(options: argparse.Namespace) -> None:
     root = os.open(f"/proc/{options.pid}/root", os.O_RDONLY | os.O_DIRECTORY)
     procs = os.open(os.path.join(group, "cgroup.procs"), os.O_WRONLY)
     accounts = _system_accounts() if options.private_home else {}
+    terminals = _terminals()
     _call("setns", pidfd, _NEWPID)  # of the child; a stand-in elsewhere keeps nothing alive
     passed = signal.valid_signals() - _OWN_SIGNALS
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed, signal.SIGCHLD})
@@ -156,6 +177,9 @@ def _enter_container(options: argparse.Namespace) -> None:
     os.chroot(".")
     for fd in (pidfd, root, procs):
         os.close(fd)
+    _private_mounts()
+    if terminals is not None:
+        _show_terminals(terminals)
     if options.private_home:
         _furnish(accounts)
 
@@ -270,7 +294,7 @@ def _execute(command: Sequence[str], environment: dict[bytes, bytes]) -> int:
     except FileNotFoundError as exc:
         text, status = "command not found" if "/" not in name else exc.strerror, 127
     except OSError as exc:
-        if exc.errno == errno.ENOEXEC:  # a script without its first line: a shell's, as in a shell
+        if exc.errno == errno.ENOEXEC and "/" in name:  # a script without `#!`: as a shell does
             with contextlib.suppress(OSError):
                 os.execvpe("/bin/sh", ["/bin/sh", *command], environment)
         text, status = exc.strerror, 126
