@@ -62,7 +62,7 @@ def decode(frame: bytes, vxlan_port: int = VXLAN_PORT) -> Packet:
     """The packet in an Ethernet frame."""
     try:
         return _ethernet(frame, vxlan_port)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OSError):  # OSError: inet_ntoa
         return Packet("", note=f"cut off, {len(frame)} bytes")
 
 
