@@ -38,6 +38,7 @@ def capture(
 
     Example: meshnet capture frontend cell-1:underlay -f 'tcp port 8080 or udp port 4789'
     """
+    from meshnet.cli.stopping import stopping
     from meshnet.inspect import Lab as Inspected
 
     chosen = Inspected(lab)
@@ -52,14 +53,12 @@ def capture(
         print(f"capturing at {names}; Ctrl-C ends", file=sys.stderr, flush=True)
         shown = 0
         try:
-            with _writer(write, taps, filter_, snaplen) as writer:
-                for one in taps.follow(seconds or None):
+            with stopping() as stop, _writer(write, taps, filter_, snaplen) as writer:
+                for one in taps.follow(seconds or None, stop):
                     _show(one, chosen, json) if writer is None else _write(writer, one, write)
                     shown += 1
                     if count and shown >= count:
                         break
-        except KeyboardInterrupt:
-            pass
         finally:
             _summary(taps)
 

@@ -12,6 +12,7 @@ import typer
 from meshnet.model.errors import InputError
 
 _SECONDS = 5.0
+_LOOK_SECONDS = 0.2  # so often a Ctrl-C is looked for
 
 
 def observe(
@@ -27,6 +28,7 @@ def observe(
 
     Example: meshnet observe --app frontend --verdict denied --follow
     """
+    from meshnet.cli.stopping import stopping
     from meshnet.inspect.flow_text import Carried, Wanted, fields, line
     from meshnet.inspect.flows import FlowEvents
     from meshnet.inspect.names import Names
@@ -41,25 +43,23 @@ def observe(
     if app:
         _check_app(app, {names.app(r["app_guid"]) for r in status.instances(chosen)})
     shown, until = 0, time.monotonic() + seconds
-    with FlowEvents(chosen) as events:
+    with FlowEvents(chosen) as events, stopping() as stop:
         print("watching; Ctrl-C ends" if follow else f"watching {seconds:g} s", file=sys.stderr)
-        try:
-            while not (count and shown >= count) and (follow or time.monotonic() < until):
-                flows = events.read(0.5 if follow else max(0.0, until - time.monotonic()))
-                if not follow and time.monotonic() >= until:
-                    flows += events.rest()
-                for flow in flows:
-                    mode = carried.mode(flow)
-                    if not wanted.shows(flow, names.address) or (count and shown >= count):
-                        continue
-                    shown += 1
-                    if json:
-                        print(json_module.dumps(fields(flow, mode, names)))
-                    else:
-                        print(line(flow, mode, names))
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            pass
+        ended = False
+        while not ended and not (count and shown >= count):
+            left = _LOOK_SECONDS if follow else min(_LOOK_SECONDS, until - time.monotonic())
+            flows = events.read(max(0.0, left))
+            ended = stop() or (not follow and time.monotonic() >= until)
+            for flow in flows + (events.rest() if ended else []):
+                mode = carried.mode(flow)
+                if not wanted.shows(flow, names.address) or (count and shown >= count):
+                    continue
+                shown += 1
+                if json:
+                    print(json_module.dumps(fields(flow, mode, names)))
+                else:
+                    print(line(flow, mode, names))
+            sys.stdout.flush()
         print(f"{shown} events shown, {events.lost} lost", file=sys.stderr)
 
 

@@ -105,7 +105,12 @@ def _print(evidence: Evidence, found: list[Hop], json: bool) -> None:
             }
             for hop in found
         ]
-        head = {"source": request.source, "url": request.url, "mode": evidence.mode}
+        head = {
+            "source": request.source,
+            "url": request.url,
+            "mode": evidence.mode,
+            "marker": request.marker,
+        }
         print(json_module.dumps({**head, "status": request.status, "hops": rows}, indent=2))
         return
     mode = f", mode {evidence.mode}" if evidence.mode else ""

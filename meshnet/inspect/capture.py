@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from meshnet.inspect.points import Point
@@ -13,6 +13,7 @@ from meshnet.kernel.packets import Filter, Frame, Tap
 from meshnet.model.errors import InputError, PlatformError
 
 SNAPLEN = 262_144
+_LOOK_SECONDS = 0.2  # so often `stop` is asked
 _HOLD_NS = 5_000_000  # a frame of another point may be older by that much
 
 
@@ -92,11 +93,13 @@ class Capture:
         found, self._held = sorted(self._held, key=lambda one: one.frame.time_ns), []
         return found
 
-    def follow(self, seconds: float | None = None) -> Iterator[Captured]:
-        """Frames as they come, for so many seconds (None: for ever)."""
+    def follow(
+        self, seconds: float | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Captured]:
+        """Frames as they come, for so many seconds (None: for ever) or until `stop` says so."""
         until = None if seconds is None else time.monotonic() + seconds
-        while until is None or time.monotonic() < until:
-            left = 0.5 if until is None else min(0.5, until - time.monotonic())
+        while not stop() and (until is None or time.monotonic() < until):
+            left = _LOOK_SECONDS if until is None else min(_LOOK_SECONDS, until - time.monotonic())
             yield from self.read(left)
         yield from self.rest()
 
