@@ -2,7 +2,7 @@
 # sudo make test   set up what is missing, run every test
 PYTHON := .venv/bin/python
 MESHNET := .venv/bin/meshnet
-.PHONY: lab down test unit lint set-up lock protos abi
+.PHONY: lab down test unit lint set-up vm-test lock protos abi
 
 lab: set-up
 	$(MESHNET) lab up
@@ -11,7 +11,8 @@ lab: set-up
 down:
 	$(MESHNET) lab down
 
-test: set-up
+test:
+	@netns_lab/setup.sh --tests
 	$(PYTHON) -m pytest
 
 unit:
@@ -21,6 +22,10 @@ lint:
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+
+# Build a box and run the lab in it under emulation: about a quarter of an hour.
+vm-test: set-up
+	vagrant/vm-test.sh
 
 set-up:
 	@netns_lab/setup.sh

@@ -17,6 +17,7 @@ from meshnet.kernel import cgroup, ledger, mounts, probe, procs
 from meshnet.kernel.bpf.datapath import ensure_compiled
 from meshnet.kernel.ledger import Ledger
 from meshnet.model.errors import MeshnetError, PlatformError
+from meshnet.model.patience import patient
 from netns_lab import build, networks, status, supervisor
 from netns_lab.daemons import Secrets, daemons
 from netns_lab.paths import ENVOY_DIR, Paths
@@ -100,7 +101,8 @@ def _make(topology: Topology, paths: Paths, envoy: str, progress: Progress) -> N
     cgroup.create(paths.cgroup)
     paths.resolv_conf().write_text(f"nameserver {leased.control_ip}\n", encoding="ascii")
     rows = []
-    for daemon in daemons(leased, paths, old, envoy):
+    memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    for daemon in daemons(leased, paths, old, envoy, memory_mib=memory_mib):
         path = paths.run / "config" / f"{daemon.name}.json"
         path.write_text(json.dumps(daemon.config), encoding="utf-8")
         rows.append({"name": daemon.name, "room": daemon.room, "netns": leased.netns(daemon.node)})
@@ -174,13 +176,14 @@ def _lab_json(paths: Paths) -> dict[str, Any]:
 
 
 def _wait(paths: Paths, progress: Progress) -> None:
-    deadline, said = time.monotonic() + READY_SECONDS, ""
+    seconds, said = patient(READY_SECONDS), ""
+    deadline = time.monotonic() + seconds
     while True:
         missing = status.missing(paths)
         if not missing:
             return
         if time.monotonic() > deadline:
-            raise PlatformError(f"the mesh was not ready within {READY_SECONDS:.0f} s: {missing}")
+            raise PlatformError(f"the mesh was not ready within {seconds:.0f} s: {missing}")
         if missing != said:
             progress(f"waiting for {missing}")
             said = missing

@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
 # Set this machine up for meshnet: packages, kernel headers, virtual environment, Envoy, BPF objects.
 # Run as root from anywhere; does nothing where nothing is missing. Debian 12 and 13, Ubuntu 24.04.
+# usage: setup.sh [--tests]      --tests: what the tests need, too
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 share=/usr/local/lib/meshnet
+lists=("$root/netns_lab/apt-packages.txt")
 export DEBIAN_FRONTEND=noninteractive
 
 say() { printf 'set-up: %s\n' "$*" >&2; }
 die() { say "$*"; exit 3; }
 
+case ${1:-} in
+    '') ;;
+    --tests) lists+=("$root/netns_lab/apt-packages-tests.txt") ;;
+    *) die "usage: setup.sh [--tests]" ;;
+esac
 [ "$(id -u)" = 0 ] || die "needs root: it installs packages and loads BPF programs; run it through sudo"
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || die "runs on Linux x86_64 only (Envoy's package has no other binary); this is $(uname -sm)"
 command -v apt-get >/dev/null || die "knows apt only (Debian 12 or 13, Ubuntu 24.04); install what netns_lab/apt-packages.txt lists, then run again"
@@ -35,7 +42,7 @@ packages() {
         # Ubuntu ships bpftool in linux-tools; a machine that has the command has what we need.
         [ "$name" = bpftool ] && command -v bpftool >/dev/null && continue
         installed "$name" || missing+=("$name")
-    done <"$root/netns_lab/apt-packages.txt"
+    done < <(cat "${lists[@]}")
     [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
 }
 

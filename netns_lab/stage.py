@@ -11,6 +11,7 @@ from typing import Any
 
 from meshnet.cli.client import Client
 from meshnet.model.modes import EBPF
+from meshnet.model.patience import patient
 from netns_lab import modes, status
 from netns_lab.paths import Paths
 from netns_lab.traffic import Node
@@ -111,7 +112,7 @@ class Stage:
         self, url: str, good: Callable[[int], bool], seconds: float = SETTLE_SECONDS
     ) -> float:
         """Ask until the status is good; seconds it took. Raises TimeoutError."""
-        began = time.monotonic()
+        began, seconds = time.monotonic(), patient(seconds)
         while True:
             reply = self.outside.get(url)[0]
             if good(reply.status):

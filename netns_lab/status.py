@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from meshnet.model.patience import patient
 from netns_lab.paths import Paths
 
 _TIMEOUT = 2.0
@@ -16,7 +17,7 @@ _NAMED = 4  # that many daemons are waited for by name
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
+        super().__init__("localhost", timeout=patient(_TIMEOUT))
         self._path = path
 
     def connect(self) -> None:

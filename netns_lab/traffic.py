@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.kernel import launch, netns
+from meshnet.model.patience import patient
 
 # Behind each body curl writes this mark, the status (000: no answer) and the seconds it took.
 _MARK = "\x1e"
@@ -64,7 +65,7 @@ class Node:
             timeout: seconds that each request may take.
             fresh: a new connection for each; else one is kept.
         """
-        command = ["curl", "-sS", "--max-time", str(timeout), "--write-out", _WRITE_OUT]
+        command = ["curl", "-sS", "--max-time", str(patient(timeout)), "--write-out", _WRITE_OUT]
         if fresh:
             command += ["-H", "Connection: close"]
         done = subprocess.run(

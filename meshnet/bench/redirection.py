@@ -59,15 +59,15 @@ def run(options: Options, directory: Path) -> dict[str, Any]:
     }
     _warn_if_busy(result["machine"])
     try:
-        with _interruptible():
-            world = World(_say)
+        with interruptible():
+            world = World(say)
             try:
                 _measure(world, options, result)
                 result["complete"] = True
             finally:
                 world.close()
     except KeyboardInterrupt:
-        _say(f"interrupted: {len(result['samples'])} samples are kept")
+        say(f"interrupted: {len(result['samples'])} samples are kept")
     finally:
         if result["samples"]:
             _save(directory / "result.json", result)
@@ -93,12 +93,12 @@ def _measure(world: World, options: Options, result: dict[str, Any]) -> None:
                     result["failed"].append(
                         {**asdict(cell), "variant": variant.name, "why": str(exc)}
                     )
-                    _say(f"{cell}, {variant.name} cannot run: {exc}")
-    _say("")
+                    say(f"{cell}, {variant.name} cannot run: {exc}")
+    say("")
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """SIGTERM ends as Ctrl-C does: what was made is taken away, what was measured is kept."""
 
     def interrupt(*_: object) -> None:
@@ -114,7 +114,7 @@ def _interruptible() -> Iterator[None]:
 def _warn_if_busy(found: dict[str, Any]) -> None:
     load = found["load_average"][0]
     if load > BUSY_LOAD * found["cores"]:
-        _say(f"this machine is busy (load {load:.1f}): intervals will be wide")
+        say(f"this machine is busy (load {load:.1f}): intervals will be wide")
 
 
 def _progress(done: int, total: int, spent: float, what: str) -> None:
@@ -127,7 +127,8 @@ def _progress(done: int, total: int, spent: float, what: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line of progress."""
     start = "\r\033[K" if sys.stderr.isatty() else ""
     print(f"{start}{text}", file=sys.stderr, flush=True)
 

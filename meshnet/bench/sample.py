@@ -53,7 +53,9 @@ class Sample:
         return asdict(self)
 
 
-def take(world: World, cell: Cell, variant: Variant, number: int, seconds: float) -> Sample:
+def take(
+    world: World, cell: Cell, variant: Variant, number: int, seconds: float, *, paced: bool = True
+) -> Sample:
     """Switch, warm up, measure.
 
     Raises:
@@ -85,7 +87,9 @@ def take(world: World, cell: Cell, variant: Variant, number: int, seconds: float
         proxy_private_kib=_proxy_memory(world, cell, variant),
         load=load,
         steal=stolen / total if total else 0.0,
-        paced=_pace(world, cell, PACED_RATE, seconds / 2) if cell.kind == "keep-alive" else None,
+        paced=_pace(world, cell, PACED_RATE, seconds / 2)
+        if paced and cell.kind == "keep-alive"
+        else None,
     )
 
 

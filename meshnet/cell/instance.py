@@ -29,6 +29,7 @@ from meshnet.kernel.iptables import Iptables
 from meshnet.kernel.oci import Container
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
 from meshnet.model.modes import Redirection
+from meshnet.model.patience import patient
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.policy_client import PolicyClient
@@ -181,6 +182,7 @@ class Instance:
         return containers.Command([run.path, *run.args], env, run.dir or "/home/vcap/app")
 
     async def _poll(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
+        seconds = patient(seconds)
         deadline = time.monotonic() + seconds
         while not await in_thread(ready):
             await self._check_alive()

@@ -73,6 +73,39 @@ def redirection(
 
 
 @app.command()
+def events(
+    rounds: Annotated[int, typer.Option("--rounds", min=2, max=1000)] = 10,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 2.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of all chance.")] = 1,
+    json: Json = False,
+) -> None:
+    """What flow events cost while somebody watches, in a lab of its own."""
+    import json as json_module
+    from dataclasses import asdict
+    from statistics import median
+
+    from meshnet.bench.events import run
+    from meshnet.bench.stats import said
+    from meshnet.cli.tables import table
+    from netns_lab.lab import need_root
+
+    need_root()
+    found = run(rounds, seconds, seed)
+    if json:
+        print(
+            json_module.dumps([{**row, "ratio": asdict(row["ratio"])} for row in found], indent=1)
+        )
+        return
+    rows = [
+        (r["kind"], r["way"], f"{median(r['unwatched']):,.0f}", f"{median(r['watched']):,.0f}",
+         said(r["ratio"]), f"[{r['ratio'].low:.3f} {r['ratio'].high:.3f}]")
+        for r in found
+    ]  # fmt: skip
+    table(("load", "way", "req/s unwatched", "watched", "ratio", "interval"), rows)
+    print(f"\nseed {seed}, {rounds} rounds")
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="A result.json")],
     second: Annotated[Path, typer.Argument(help="Another one")],

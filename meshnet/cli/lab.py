@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshnet.cli.complete import places
 from meshnet.cli.lab_exec import ExecCommand, exec_, shell
 from meshnet.cli.modes import set_mode
 from meshnet.model.errors import NotFound
@@ -92,6 +93,7 @@ def status(lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def demo(
     mode: Annotated[str, typer.Option("--mode", help="ebpf, iptables, kernel or off.")] = "",
+    only: Annotated[list[int] | None, typer.Option("--only", help="A line, from 1.")] = None,
     lab: Lab = None,
 ) -> None:
     """Push the sample apps and show the mesh at work; non-zero where a line fails."""
@@ -101,7 +103,7 @@ def demo(
 
     if mode:
         Redirection(mode)
-    raise typer.Exit(show.run(paths.chosen(lab).lab, mode))
+    raise typer.Exit(show.run(paths.chosen(lab).lab, mode, only or ()))
 
 
 @app.command()
@@ -125,7 +127,9 @@ def env(lab: Lab = None) -> None:
 
 @app.command()
 def logs(
-    target: Annotated[str, typer.Argument(help="NODE, NODE.ROOM, or APP[/INDEX].")],
+    target: Annotated[
+        str, typer.Argument(help="NODE, NODE.ROOM, or APP[/INDEX].", autocompletion=places)
+    ],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="How many at first.")] = 50,
     lab: Lab = None,
