@@ -126,3 +126,52 @@ def test_the_helper_keeps_no_deleted_namespace_alive(ipt: Iptables) -> None:
     assert ipt._helper is not None
     helper = os.stat(f"/proc/{ipt._helper.pid}/ns/net").st_ino
     assert helper == os.stat("/proc/self/ns/net").st_ino
+
+
+def test_a_switch_of_the_inbound_redirection_breaks_no_connection(ipt: Iptables) -> None:
+    """Both ways: one made with it lives on without, one made without lives on with it."""
+    servers = {
+        port: netns.run(APP, lambda p=port: socket.create_server(("10.255.1.2", p)))
+        for port in (8080, 15006)
+    }
+
+    def connected(port: int) -> tuple[socket.socket, socket.socket]:
+        client = netns.run(CELL, lambda: socket.create_connection(("10.255.1.2", 8080), 2))
+        servers[port].settimeout(2)
+        return client, servers[port].accept()[0]
+
+    def talks(pair: tuple[socket.socket, socket.socket]) -> bool:
+        client, server = pair
+        client.sendall(b"x")
+        server.settimeout(2)
+        return server.recv(1) == b"x"
+
+    pairs = []
+    try:
+        for proxy_port, port in ((15006, 15006), (0, 8080), (15006, 15006), (0, 8080)):
+            ipt.redirect_inbound(APP, "10.255.1.2", proxy_port=proxy_port)
+            pairs.append(connected(port))
+            assert all(map(talks, pairs))
+    finally:
+        for one in (*servers.values(), *(end for pair in pairs for end in pair)):
+            one.close()
+
+
+def test_outbound_connections_to_vips_go_to_loopback_or_not(ipt: Iptables) -> None:
+    def reached() -> bool:
+        with netns.run(APP, lambda: socket.create_server(("127.0.0.1", 15001))) as listener:
+            try:
+                with netns.run(
+                    APP, lambda: socket.create_connection(("127.128.0.7", 8080), 0.5)
+                ) as client:
+                    return client.getpeername() == ("127.128.0.7", 8080) and _accepts(listener)
+            except OSError:
+                return False
+
+    assert not reached()
+    for _ in range(2):  # and again: what is there is replaced
+        ipt.redirect_outbound(APP, "127.128.0.0/9")
+    assert reached()
+    assert sum(rule["chain"] == "OUTPUT" for rule in ipt.rules(APP)) == 1
+    ipt.redirect_outbound(APP, "127.128.0.0/9", proxy_port=0)
+    assert not reached()

@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(
-    path for folder in ("vagrant", "netns_lab", "tests/lab") for path in (ROOT / folder).glob("*.sh")
+    path
+    for folder in ("vagrant", "netns_lab", "tests/lab")
+    for path in (ROOT / folder).glob("*.sh")
 )
 
 
@@ -42,7 +44,9 @@ def test_the_vagrantfile_is_valid(tree: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("change", [("provision.sh", "gone.sh"), ("forwarded_port", "no_such_kind")])
+@pytest.mark.parametrize(
+    "change", [("provision.sh", "gone.sh"), ("forwarded_port", "no_such_kind")]
+)
 def test_a_fault_in_it_would_be_found(tree: Path, change: tuple[str, str]) -> None:
     file = tree / "vagrant" / "Vagrantfile"
     file.write_text(file.read_text().replace(*change))

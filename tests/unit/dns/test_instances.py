@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshnet.dns.answers import Found
 from meshnet.dns.instances import Instances
 from meshnet.dns.main import Config, Resolver
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.proxies import Sidecar
 
 HOST, ASKER = "plain.apps.internal", "10.255.1.9"
 
@@ -165,5 +167,34 @@ def test_whatever_follows_a_header_is_answered_or_dropped(rest: bytes) -> None:
             await asked.resolve(
                 b"\x12\x34" + flags + b"\x00\x01\0\0\0\0\0\0" + rest, tcp=False, asker=ASKER
             )
+
+    asyncio.run(scenario())
+
+
+def test_a_container_without_the_mesh_is_told_instances_instead_of_vips() -> None:
+    async def scenario() -> None:
+        config = Config(
+            listen_host="127.0.0.1",
+            bbs_url="http://127.0.0.1:9",
+            vip_resolver_addr="127.0.0.1:9",
+            vip_domains=["apps.internal"],
+        )
+        asked = Resolver(config)
+        asked.instances = listed()
+        asked._vip = vip  # type: ignore[method-assign]
+        asked.set_modes([Sidecar("g", "a", ASKER, "/s", 1, "off")])
+        assert await addresses(asked, ASKER) == set(listed().find(HOST) or ())
+        assert await addresses(asked, "10.255.1.8") == {"127.128.0.1"}
+        asked.set_modes([Sidecar("g", "a", ASKER, "/s", 1, "kernel")])
+        assert await addresses(asked, ASKER) == {"127.128.0.1"}
+
+    async def vip(name: str) -> Found:
+        return Found(("127.128.0.1",), 0)
+
+    async def addresses(asked: Resolver, asker: str) -> set[str]:
+        query = dns.message.make_query(HOST, "A").to_wire()
+        reply = await asked.resolve(query, tcp=False, asker=asker)
+        assert reply is not None
+        return {str(row) for answer in dns.message.from_wire(reply).answer for row in answer}
 
     asyncio.run(scenario())
