@@ -11,6 +11,9 @@ from netns_lab.topology import LB_CHECK_OFFSET, Node, Topology
 
 ENVOY_UID = 50001
 _DNS = "169.254.0.2"
+# What a lab's own daemons take, and an instance: its sidecar (22 MiB), a small app, shims, kernel.
+_LAB_MIB, _INSTANCE_MIB = 2048, 48
+_LEAST_ROOM, _MOST_ROOM = 16, 250
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,27 @@ class Daemon:
         return f"{self.node}.{self.room}"
 
 
-def daemons(topology: Topology, paths: Paths, secrets: Secrets, envoy: str) -> list[Daemon]:
-    """Every daemon of a lab, in the order in which they are started."""
+def daemons(
+    topology: Topology, paths: Paths, secrets: Secrets, envoy: str, *, memory_mib: int = 8192
+) -> list[Daemon]:
+    """Every daemon of a lab, in the order in which they are started.
+
+    Args:
+        memory_mib: what this machine has in all; how many instances a cell takes follows from it.
+    """
     found = _control(topology, paths, secrets)
+    most = room(memory_mib, len(topology.of("cell")))
     for cell in topology.of("cell"):
-        found += _cell(topology, paths, cell, envoy)
+        found += _cell(topology, paths, cell, envoy, most)
     for router in topology.of("router"):
         found.append(_ingress(topology, paths, router, envoy))
     return [*found, _lb(topology, paths)]
+
+
+def room(memory_mib: int, cells: int) -> int:
+    """How many instances a cell takes, so that those of all cells fit into the memory."""
+    fits = (memory_mib - _LAB_MIB) // _INSTANCE_MIB // cells
+    return max(_LEAST_ROOM, min(_MOST_ROOM, fits))
 
 
 def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]:
@@ -123,7 +139,7 @@ def _dns(topology: Topology, host: str, proxies_dir: str = "") -> dict[str, Any]
     }
 
 
-def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str) -> list[Daemon]:
+def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str, most: int) -> list[Daemon]:
     ip, name = topology.control_ip, cell.name
     run_dir, pin_dir = paths.run / "cells" / name, paths.bpf / name
     agent = {
@@ -147,6 +163,7 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str) -> list[Daem
         "netns_prefix": f"{topology.netns(name)}-",
         "envoy": envoy,
         "status_socket": str(paths.socket(name, "cell")),
+        "max_instances": most,
         **dataclasses.asdict(topology.redirection(cell)),
     }
     observe = {"pin_dir": str(pin_dir), "socket": str(paths.socket(name, "observe"))}

@@ -177,7 +177,7 @@ def scaling(stage: Stage) -> Shown:
 
 
 SCENARIOS = (
-    Scenario("ingress over both cells", ingress),
+    Scenario("ingress over all cells", ingress),
     Scenario("app to app by VIP", app_to_app),
     Scenario("denied without a policy, allowed with one", policy),
     Scenario("retries: three requests to the flaky app", retries, "retries"),

@@ -12,10 +12,11 @@ base=linux-image-cloud-amd64,linux-headers-cloud-amd64,grub-pc,systemd-sysv,dbus
 [ "$(id -u)" = 0 ] || { echo "build-box: needs root (loop devices)" >&2; exit 3; }
 
 work=$(mktemp -d)
-loop=
+loop='' node=''
 cleanup() {
     if mountpoint -q "$work/mnt"; then umount -R "$work/mnt"; fi
     [ -z "$loop" ] || losetup -d "$loop"
+    [ -z "$node" ] || rm -f "$node"
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -32,7 +33,14 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$base,$packages" boo
 say "disk"
 truncate -s 10G "$work/disk.raw"
 printf 'label: dos\nstart=2048, type=83, bootable\n' | sfdisk -q "$work/disk.raw"
-loop=$(losetup -f --show -P "$work/disk.raw")
+loop=$(losetup -f --show "$work/disk.raw")
+# Not every kernel reads partition tables of itself, and not everywhere does something make nodes.
+partx -u "$loop"
+if [ ! -b "${loop}p1" ]; then
+    IFS=: read -r major minor <"/sys/block/${loop#/dev/}/${loop#/dev/}p1/dev"
+    mknod "${loop}p1" b "$major" "$minor"
+    node=${loop}p1
+fi
 mkfs.ext4 -q -L root "${loop}p1"
 mkdir "$work/mnt"
 mount "${loop}p1" "$work/mnt"
@@ -83,7 +91,7 @@ sed -i "s#root=${loop}p1#root=UUID=$uuid#g" boot/grub/grub.cfg
 cd /
 umount -R "$work/mnt"
 losetup -d "$loop"
-loop=
+loop=''
 
 say "box"
 cd "$work"

@@ -40,9 +40,9 @@ class Auction:
             self._await_restart(lrp)
         self.place_unclaimed()
 
-    def present(self, cell_id: str, address: str, ttl_seconds: float) -> None:
+    def present(self, cell_id: str, address: str, ttl_seconds: float, room: int = 0) -> None:
         """A cell says that it lives; instances that wait for a cell are placed."""
-        if self.cells.present(cell_id, address, ttl_seconds):
+        if self.cells.present(cell_id, address, ttl_seconds, room):
             log.info("cell %s is present at %s", cell_id, address)
             self.place_unclaimed()
 
@@ -82,4 +82,4 @@ class Auction:
         self._place(self._lrps.renew_lost(cell_id))
 
     def _place(self, keys: list[Key]) -> None:
-        self._lrps.place(keys, self.cells.alive())
+        self._lrps.place(keys, self.cells.alive(), self.cells.room())

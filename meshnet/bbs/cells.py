@@ -28,30 +28,47 @@ class Cells:
         self._store, self._lost = store, lost
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._heard: dict[str, str] = {}
+        self._room: dict[str, int] = {}
 
     def resume(self, holders: Iterable[str], seconds: float) -> None:
         """After a start: `seconds` for every cell known or holding instances to speak up."""
         for cell_id in {*self._store.list(_CELL), *holders}:
             self._arm(cell_id, seconds)
+            self._take_room(cell_id, (self._store.get(_CELL, cell_id) or {}).get("room", 0))
 
-    def present(self, cell_id: str, address: str, seconds: float) -> bool:
+    def present(self, cell_id: str, address: str, seconds: float, room: int = 0) -> bool:
         """A cell says that it lives for `seconds` more; whether that is news.
+
+        Args:
+            room: how many instances it takes; 0 = any number.
 
         Raises:
             InputError: it has no id.
         """
         if not cell_id:
             raise InputError("a cell's presence needs its cell_id")
-        news = cell_id not in self._heard
-        if news and self._store.get(_CELL, cell_id) is None:
-            self._store.put(_CELL, cell_id, {"rep_address": address})
+        news = cell_id not in self._heard or self._room.get(cell_id, 0) != room
+        row = {"rep_address": address, "room": room}
+        if news and self._store.get(_CELL, cell_id) != row:
+            self._store.put(_CELL, cell_id, row)
         self._heard[cell_id] = address
+        self._take_room(cell_id, room)
         self._arm(cell_id, seconds)
         return news
 
     def alive(self) -> list[str]:
         """Cells whose presence is not over: where instances may go."""
         return sorted(self._timers)
+
+    def room(self) -> dict[str, int]:
+        """How many instances each cell takes; a cell that has set no limit is not in it."""
+        return self._room
+
+    def _take_room(self, cell_id: str, room: int) -> None:
+        if room:
+            self._room[cell_id] = room
+        else:
+            self._room.pop(cell_id, None)
 
     def heard(self) -> dict[str, str]:
         """Cells that have spoken since this start, and their addresses."""
@@ -77,6 +94,7 @@ class Cells:
             self._store.delete(_CELL, cell_id)
             del self._timers[cell_id]
             self._heard.pop(cell_id, None)
+            self._room.pop(cell_id, None)
             log.warning("cell %s is gone", cell_id)
             self._lost(cell_id)
         except MeshnetError as exc:

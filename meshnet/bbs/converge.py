@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # cloudfoundry/bbs models/restart_calculator.go
 IMMEDIATE_RESTARTS = 3
@@ -32,14 +32,18 @@ class Balance:
         if not self._of_app[app]:
             del self._of_app[app]
 
-    def choose(self, app: str, cells: Iterable[str]) -> str | None:
-        """The cell for one more instance of `app`, or None where there is no cell.
+    def choose(self, app: str, cells: Iterable[str], room: Mapping[str, int] = {}) -> str | None:
+        """The cell for one more instance of `app`, or None where no cell has room.
 
         Fewest instances of the same app first (spread), then fewest in all (balance), then by
         name.
+
+        Args:
+            room: how many instances a cell takes in all; a cell that is not in it takes any.
         """
         same, total = self._of_app.get(app, Counter()), self._total
-        return min(cells, key=lambda cell: (same[cell], total[cell], cell), default=None)
+        free = (cell for cell in cells if cell not in room or total[cell] < room[cell])
+        return min(free, key=lambda cell: (same[cell], total[cell], cell), default=None)
 
 
 def _less(counter: Counter[str], key: str) -> None:

@@ -31,6 +31,7 @@ class Handlers:
     def remove_desired(self, request: Any) -> Any:
         """Remove a desired LRP and its instances."""
         self.lrps.remove(request.process_guid)
+        self.auction.place_unclaimed()  # there is room now
         return pb.DesiredLRPLifecycleResponse()
 
     def desired_list(self, request: Any) -> Any:
@@ -96,7 +97,8 @@ class Handlers:
     def presence(self, request: Any) -> Any:
         """A cell's heart-beat."""
         cell = request.cell
-        self.auction.present(cell.cell_id, cell.rep_address, max(1, request.ttl_seconds))
+        ttl = max(1, request.ttl_seconds)
+        self.auction.present(cell.cell_id, cell.rep_address, ttl, cell.room)
         return self.cells(request)
 
 

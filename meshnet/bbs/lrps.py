@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from meshnet.bbs import converge
@@ -17,7 +17,8 @@ from meshnet.wire.gen import bbs_pb2 as pb
 MAX_INSTANCES = 10_000  # of one process: a slip of the finger must not fill the memory
 _MAX_ROUTES_BYTES = 131_072
 _MAX_REASON = 1024
-_NO_CELL = "found no compatible cell"
+# Diego's words for a placement error (auctiontypes, rep.InsufficientResourcesError).
+NO_CELL, NO_ROOM = "found no compatible cell", "insufficient resources: containers"
 
 
 def copy(message: Any) -> Any:
@@ -123,21 +124,28 @@ class Lrps:
 
     # --- placement ---
 
-    def place(self, keys: Iterable[Key], cells: Sequence[str]) -> None:
+    def place(
+        self, keys: Iterable[Key], cells: Sequence[str], room: Mapping[str, int] = {}
+    ) -> None:
         """Give UNCLAIMED and CRASHED instances a cell each, under a new instance guid.
 
-        Where there is no cell they become, or stay, UNCLAIMED and say why.
+        Where no cell has room they become, or stay, UNCLAIMED and say why.
+
+        Args:
+            room: as in Balance.choose.
         """
         with self._state.work() as work:
-            for lrp, cell in self._choose(keys, cells):
+            for lrp, cell in self._choose(keys, cells, room):
                 if cell is None:
-                    self._wait(work, lrp)
+                    self._wait(work, lrp, NO_ROOM if cells else NO_CELL)
                 else:
                     guid = str(uuid.uuid4())
                     instance = pb.ActualLRPInstanceKey(instance_guid=guid, cell_id=cell)
                     self._claim(work, lrp, instance)
 
-    def _choose(self, keys: Iterable[Key], cells: Sequence[str]) -> list[tuple[Any, str | None]]:
+    def _choose(
+        self, keys: Iterable[Key], cells: Sequence[str], room: Mapping[str, int]
+    ) -> list[tuple[Any, str | None]]:
         """Instances that need a cell, each with the cell it gets."""
         balance, chosen = self.table.balance, list[tuple[Any, str | None]]()
         for key in keys:
@@ -145,7 +153,7 @@ class Lrps:
             if lrp is None or lrp.state not in (api.UNCLAIMED, api.CRASHED):
                 continue
             app = self.table.app(key)
-            chosen.append((lrp, cell := balance.choose(app, cells)))
+            chosen.append((lrp, cell := balance.choose(app, cells, room)))
             if cell is not None:
                 balance.add(app, cell)  # for the next one to see; the records themselves count
         for lrp, cell in chosen:  # once they are committed, so these are taken back
@@ -168,11 +176,11 @@ class Lrps:
         after.actual_lrp_instance_key.CopyFrom(instance)
         work.change(lrp, after)
 
-    def _wait(self, work: Work, lrp: Any) -> None:
-        if lrp.state == api.UNCLAIMED and lrp.placement_error == _NO_CELL:
+    def _wait(self, work: Work, lrp: Any, reason: str) -> None:
+        if lrp.state == api.UNCLAIMED and lrp.placement_error == reason:
             return
         after = copy(lrp)
-        after.state, after.placement_error = api.UNCLAIMED, _NO_CELL
+        after.state, after.placement_error = api.UNCLAIMED, reason
         after.ClearField("actual_lrp_instance_key")
         work.change(lrp, after)
 

@@ -1,32 +1,31 @@
-"""`meshnet bench compare A.json B.json`: do two results agree? Pure but for reading the files."""
+"""`meshnet bench compare A.json B.json`: do two results agree? Pure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from meshnet.bench.plan import Cell
-from meshnet.bench.redirection import samples_of
+from meshnet.bench.plan import BASELINE, Cell
+from meshnet.bench.result import samples_of
 from meshnet.bench.stats import Interval
-from meshnet.bench.summary import Row, rows
-from meshnet.model.errors import InputError, PlatformError
+from meshnet.bench.summary import TWIN, rows
+
+_DECISIVE = ("cpu", "cores", "kernel", "envoy", "wrk")  # of a machine's description
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A ratio to direct in both results."""
+    """A ratio of requests a second in both results, `variant`'s over `base`'s."""
 
     cell: Cell
     variant: str
+    base: str
     first: Interval
     second: Interval
 
     @property
     def agree(self) -> bool:
-        """Whether each median lies in the other's interval."""
+        """Whether each ratio lies in the other's interval."""
         return self.first.holds(self.second.value) and self.second.holds(self.first.value)
 
     @property
@@ -34,28 +33,34 @@ class Compared:
         """Whether the intervals have anything in common."""
         return self.first.low <= self.second.high and self.second.low <= self.first.high
 
-
-def read(path: Path) -> dict[str, Any]:
-    """A result. Raises InputError."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        samples_of(value)
-    except OSError as exc:
-        raise InputError(f"cannot read {path}: {exc.strerror}") from exc
-    except (ValueError, TypeError, AttributeError, KeyError, PlatformError) as exc:
-        raise InputError(f"{path} is no result of `meshnet bench redirection`") from exc
-    return dict(value)
+    @property
+    def word(self) -> str:
+        """The above, for people."""
+        return "agree" if self.agree else "overlap" if self.overlap else "DIFFER"
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> list[Compared]:
-    """Every ratio that both results have."""
-    theirs = {(r.cell, r.variant): r for r in _rows(second)}
-    return [
-        Compared(row.cell, row.variant, row.ratio, other.ratio)
-        for row in _rows(first)
-        if (other := theirs.get((row.cell, row.variant))) and row.ratio and other.ratio
+    """Every ratio that both results have: to direct, and to the iptables twin."""
+    ours, theirs = _ratios(first), _ratios(second)
+    return [Compared(*key, ours[key], theirs[key]) for key in ours if key in theirs]
+
+
+def _ratios(result: dict[str, Any]) -> dict[tuple[Cell, str, str], Interval]:
+    found = {}
+    for row in rows(samples_of(result), result["seed"]):
+        for base, ratio in ((BASELINE, row.ratio), (TWIN.get(row.variant, ""), row.twin)):
+            if ratio:
+                found[row.cell, row.variant, base] = ratio
+    return found
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """What else than the figures differs and so may explain them, a line each."""
+    found = [
+        f"{name}: {a} and {b}"
+        for name in _DECISIVE
+        if (a := first["machine"].get(name)) != (b := second["machine"].get(name))
     ]
-
-
-def _rows(result: dict[str, Any]) -> Sequence[Row]:
-    return rows(samples_of(result), result["seed"])
+    if first["seconds"] != second["seconds"]:
+        found.append(f"seconds a sample: {first['seconds']:g} and {second['seconds']:g}")
+    return found

@@ -10,8 +10,9 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from meshnet.bench.plan import KINDS, PLACES, Cell, chosen
-from meshnet.bench.redirection import interruptible, say
+from meshnet.bench.progress import say
 from meshnet.bench.sample import take
+from meshnet.bench.stage import own_lab
 from meshnet.bench.stats import Interval, ratio
 from meshnet.bench.world import World
 from meshnet.model.errors import PeerError
@@ -50,31 +51,27 @@ def watching(paths: Paths) -> Iterator[None]:
             child.kill()
 
 
-def run(rounds: int, seconds: float, seed: int) -> list[dict[str, Any]]:
+def run(rounds: int, seconds: int, seed: int) -> list[dict[str, Any]]:
     """Requests a second while watched over unwatched, for each kind of load and way.
 
     Returns:
         A row each: kind, variant, ratio (an Interval), rates on and off by round.
     """
     found = []
-    with interruptible():
-        world = World(say)
-        try:
-            for kind in KINDS:
-                for variant in (v for v in chosen(["ebpf", "kernel"]) if v.name != "direct"):
-                    cell = Cell(PLACES[0], kind, CONNECTIONS)
-                    say(f"{kind}, {variant.name}")
-                    rates = _rates(world, cell, variant, rounds, seconds, random.Random(seed))
-                    one: Interval = ratio(rates[True], rates[False], seed)
-                    found.append({"kind": kind, "way": variant.name, "ratio": one,
-                                  "watched": rates[True], "unwatched": rates[False]})  # fmt: skip
-        finally:
-            world.close()
+    with own_lab() as world:
+        for kind in KINDS:
+            for variant in (v for v in chosen(["ebpf", "kernel"]) if v.name != "direct"):
+                cell = Cell(PLACES[0], kind, CONNECTIONS)
+                say(f"{kind}, {variant.name}")
+                rates = _rates(world, cell, variant, rounds, seconds, random.Random(seed))
+                one: Interval = ratio(rates[True], rates[False], seed)
+                found.append({"kind": kind, "way": variant.name, "ratio": one,
+                              "watched": rates[True], "unwatched": rates[False]})  # fmt: skip
     return found
 
 
 def _rates(
-    world: World, cell: Cell, variant: Any, rounds: int, seconds: float, chance: random.Random
+    world: World, cell: Cell, variant: Any, rounds: int, seconds: int, chance: random.Random
 ) -> dict[bool, list[float]]:
     rates: dict[bool, list[float]] = {True: [], False: []}
     order = [True, False]

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from meshnet.bench.summary import HEADS, Row, cells
+from meshnet.bench import plots
+from meshnet.bench.result import samples_of
+from meshnet.bench.summary import HEADS, Row, cells, notes
 from meshnet.model.errors import PlatformError
 
-_COLOURS = {
-    "direct": "#8c8c8c",
-    "iptables": "#d98c3f",
-    "iptables-both": "#b5541c",
-    "ebpf": "#3f8fd9",
-    "ebpf-sockmap": "#1c5fb5",
-    "kernel": "#3fa65a",
-}
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>meshnet: redirection</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; color: #222; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; color: #222; }
 table { border-collapse: collapse; font-size: 14px; margin: .5rem 0 2rem; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .ways td { text-align: left; }
 th { font-weight: 600; } img { max-width: 100%; } .note { color: #555; }
 </style></head><body>
 <h1>Ways from an app to another</h1>
 <p class="note">$machine</p>
 <p class="note">$method</p>
+<table class="ways">$ways</table>
 $body
-<h2>What could not run</h2>$failed
+<h2>To be known</h2>$notes
 </body></html>
 """)
+_METHOD = (
+    "{rounds} rounds in ABBA order, seed {seed}, {seconds:g} s a sample, medians. Requests a "
+    "second and their latency are wrk's, a closed loop at full speed; “at 1000/s” is a load at a "
+    "fixed rate, its latency counted from when a request was due. Brackets and whiskers are 95 % "
+    "bootstrap intervals, of ratios within a round; one that crosses 1 is no difference. CPU is "
+    "that of the cgroups; proxy memory is the private memory of one proxy."
+)
 
 
 def write(path: Path, result: dict[str, Any], rows: Sequence[Row]) -> list[Path]:
@@ -45,44 +46,46 @@ def write(path: Path, result: dict[str, Any], rows: Sequence[Row]) -> list[Path]
     Raises:
         PlatformError: a file cannot be written.
     """
-    plots, parts = [], []
+    found, parts = [], []
+    groups = {cell: [r for r in rows if r.cell == cell] for cell in {r.cell: 0 for r in rows}}
     try:
-        for number, cell in enumerate(dict.fromkeys(row.cell for row in rows)):
-            own = [row for row in rows if row.cell == cell]
-            image = plot(own)
-            file = path.with_name(f"plot-{number}.png")
-            file.write_bytes(image)
-            plots.append(file)
-            data = base64.b64encode(image).decode()
+        if len(groups) > 1:
+            found.append(path.with_name("overview.png"))
+            found[0].write_bytes(image := plots.overview(rows))
+            parts.append(f"<h2>All at a glance</h2>{_embedded(image, 'overview')}")
+        for number, (cell, own) in enumerate(groups.items()):
+            found.append(path.with_name(f"plot-{number}.png"))
+            found[-1].write_bytes(image := plots.cell(own))
             title = html.escape(str(cell))
-            picture = f'<img alt="{title}" src="data:image/png;base64,{data}">'
-            parts.append(f"<h2>{title}</h2>{picture}{_table(own)}")
+            parts.append(f"<h2>{title}</h2>{_embedded(image, title)}{_table(own)}")
         path.write_text(_PAGE.substitute(_texts(result), body="\n".join(parts)), encoding="utf-8")
     except OSError as exc:
         raise PlatformError(f"cannot write {path}: {exc.strerror}") from exc
-    return plots
+    return found
+
+
+def _embedded(image: bytes, title: str) -> str:
+    return f'<img alt="{title}" src="data:image/png;base64,{base64.b64encode(image).decode()}">'
 
 
 def _texts(result: dict[str, Any]) -> dict[str, str]:
     m = result["machine"]
+    virtual = ", a virtual machine" if m["virtual"] else ""
     machine = (
-        f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, Linux {m['kernel']}, "
-        f"{m['system']}, {m['envoy']}, {m['wrk']}; load average before: {m['load_average'][0]:.1f}"
+        f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB{virtual}; Linux {m['kernel']}, "
+        f"{m['system']}; {m['envoy']}, {m['wrk']}. Before: load average "
+        f"{m['load_average'][0]:.1f}. Nothing is pinned to a core."
     )
-    method = (
-        f"{result['rounds']} rounds in ABBA order, seed {result['seed']}, "
-        f"{result['seconds']:g} s a sample, medians; brackets are 95 % bootstrap intervals of the "
-        "ratio within a round. A ratio whose interval crosses 1 is no difference."
+    ways = "".join(
+        f"<tr><td>{html.escape(v['name'])}</td><td>{html.escape(v['means'])}</td></tr>"
+        for v in result["variants"]
     )
-    failed = "".join(
-        f"<li>{html.escape(f['place'])}, {html.escape(f['kind'])}, {f['connections']} connections, "
-        f"{html.escape(f['variant'])}: {html.escape(f['why'])}</li>"
-        for f in result["failed"]
-    )
+    lines = "".join(f"<li>{html.escape(n)}</li>" for n in notes(result, samples_of(result)))
     return {
         "machine": html.escape(machine),
-        "method": html.escape(method),
-        "failed": f"<ul>{failed}</ul>" if failed else "<p>Everything ran.</p>",
+        "method": html.escape(_METHOD.format_map(result)),
+        "ways": ways,
+        "notes": f"<ul>{lines}</ul>" if lines else "<p>Everything ran, undisturbed.</p>",
     }
 
 
@@ -93,40 +96,3 @@ def _table(rows: Sequence[Row]) -> str:
         for row in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def plot(rows: Sequence[Row]) -> bytes:
-    """Throughput, latency and CPU of one cell of the matrix, side by side; a PNG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    names = [row.variant for row in rows]
-    colours = [_COLOURS.get(name, "#777777") for name in names]
-    figure, (rate, latency, cpu) = pyplot.subplots(1, 3, figsize=(13, 4), dpi=150)
-    values = [row.requests_per_second for row in rows]
-    errors = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
-    bars = rate.barh(names, [v.value for v in values], xerr=errors, color=colours, capsize=3)
-    rate.bar_label(bars, [f" {v.value:,.0f}" for v in values], fontsize=8, padding=4)
-    rate.set_title("requests a second")
-    rate.margins(x=0.25)
-    latency.barh(names, [row.p99_us / 1000 for row in rows], color="#dddddd", label="p99")
-    bars = latency.barh(names, [row.p50_us / 1000 for row in rows], color=colours, label="p50")
-    latency.set_title("latency, ms: p50 (colour), p99 (grey)")
-    left = [0.0] * len(rows)
-    for who, shade in (("client", "#bbbbbb"), ("app", "#777777"), ("proxies", "#d9433f")):
-        widths = [row.cpu_ms[who] for row in rows]
-        cpu.barh(names, widths, left=left, color=shade, label=who)
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    cpu.set_title("CPU, ms per 1,000 requests")
-    cpu.legend(fontsize=8, frameon=False)
-    for axis in (rate, latency, cpu):
-        axis.invert_yaxis()
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(str(rows[0].cell), fontsize=12)
-    figure.tight_layout()
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    pyplot.close(figure)
-    return image.getvalue()

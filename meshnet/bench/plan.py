@@ -13,6 +13,7 @@ BASELINE = "direct"
 CONNECTIONS = (1, 32, 128)
 KINDS = ("keep-alive", "new")
 PLACES = ("same cell", "across cells")
+_PROXIED = ("ebpf", "iptables")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Variant:
     server: str
     sockmap: bool = False
     means: str = ""
+
+    @property
+    def proxies(self) -> tuple[bool, bool]:
+        """Whether requests pass the client's sidecar, and the server's."""
+        return self.client in _PROXIED, self.server in _PROXIED
 
 
 VARIANTS = (
@@ -45,14 +51,15 @@ class Cell:
     connections: int
 
     def __str__(self) -> str:
-        return f"{self.place}, {self.kind}, {self.connections} connections"
+        many = "connection" if self.connections == 1 else "connections"
+        return f"{self.place}, {self.kind}, {self.connections} {many}"
 
 
 def matrix(
     places: Iterable[str], kinds: Iterable[str], connections: Iterable[int]
 ) -> tuple[Cell, ...]:
-    """Every combination."""
-    return tuple(Cell(*one) for one in product(places, kinds, connections))
+    """Every combination, once."""
+    return tuple(dict.fromkeys(Cell(*one) for one in product(places, kinds, connections)))
 
 
 def chosen(names: Iterable[str]) -> tuple[Variant, ...]:
@@ -65,7 +72,7 @@ def chosen(names: Iterable[str]) -> tuple[Variant, ...]:
     return tuple(v for v in VARIANTS if not wanted or v.name in wanted | {BASELINE})
 
 
-def rounds(variants: Sequence[Variant], count: int, seed: int) -> list[list[Variant]]:
+def rounds(variants: Sequence[Variant], count: int, seed: int | str) -> list[list[Variant]]:
     """The order of variants in each round: one by chance, then the same backwards (ABBA).
 
     What drifts, the machine's speed above all, then weighs on both ends of an order alike.
@@ -77,3 +84,15 @@ def rounds(variants: Sequence[Variant], count: int, seed: int) -> list[list[Vari
         chance.shuffle(order)
         found += [order, order[::-1]]
     return found[:count]
+
+
+def schedule(
+    cells: Iterable[Cell], variants: Sequence[Variant], count: int, seed: int
+) -> list[tuple[Cell, int, Variant]]:
+    """Every sample to take, (cell, round, variant), in order; each cell has chances of its own."""
+    return [
+        (cell, number, variant)
+        for cell in cells
+        for number, order in enumerate(rounds(variants, count, f"{seed} {cell}"))
+        for variant in order
+    ]

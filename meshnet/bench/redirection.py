@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from meshnet.bench import machine
-from meshnet.bench.plan import Cell, Variant, rounds
-from meshnet.bench.sample import Sample, take
+from meshnet.bench.plan import Cell, Variant, schedule
+from meshnet.bench.progress import Progress, clear, say
+from meshnet.bench.result import FILE, FORMAT, save
+from meshnet.bench.sample import take
+from meshnet.bench.stage import own_lab
 from meshnet.bench.world import World
 from meshnet.model.errors import MeshnetError, PlatformError
 
-FORMAT = 1
-BUSY_LOAD = 1.0  # a load average per core above which the machine is said to be busy
+BUSY_SHARE = 0.1  # of the machine's CPU time, above which others are said to use it
+_ATTEMPTS = 2  # after that many failures a variant is not tried again in that cell of the matrix
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Options:
     cells: tuple[Cell, ...]
     variants: tuple[Variant, ...]
     rounds: int
-    seconds: float
+    seconds: int
     seed: int
 
 
@@ -37,17 +38,32 @@ def run(options: Options, directory: Path) -> dict[str, Any]:
     """Measure, and keep what was measured even if it ends early.
 
     Returns:
-        The result, as `result.json` in `directory` has it.
+        The result, as `result.json` in `directory` has it; without samples there is no file.
 
     Raises:
+        Conflict: another benchmark runs.
         MeshnetError: the lab did not come up, or the directory cannot be written.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise PlatformError(f"cannot write {directory}: {exc.strerror}") from exc
-    result: dict[str, Any] = {
+    with _kept(directory):
+        result = _empty(options)
+        _warn_if_busy(result["machine"])
+        try:
+            with own_lab() as world:
+                _measure(world, options, result, lambda: save(directory / FILE, result))
+                result["complete"] = True
+        except KeyboardInterrupt:
+            result["ended"] = "interrupted"
+            say(f"interrupted: {len(result['samples'])} samples are kept")
+        finally:
+            if result["samples"]:
+                save(directory / FILE, result)
+    return result
+
+
+def _empty(options: Options) -> dict[str, Any]:
+    return {
         "format": FORMAT,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(),
         "seed": options.seed,
         "rounds": options.rounds,
@@ -56,94 +72,59 @@ def run(options: Options, directory: Path) -> dict[str, Any]:
         "samples": [],
         "failed": [],
         "complete": False,
+        "ended": "",
     }
-    _warn_if_busy(result["machine"])
-    try:
-        with interruptible():
-            world = World(say)
-            try:
-                _measure(world, options, result)
-                result["complete"] = True
-            finally:
-                world.close()
-    except KeyboardInterrupt:
-        say(f"interrupted: {len(result['samples'])} samples are kept")
-    finally:
-        if result["samples"]:
-            _save(directory / "result.json", result)
-    return result
 
 
-def _measure(world: World, options: Options, result: dict[str, Any]) -> None:
-    total = len(options.cells) * len(options.variants) * options.rounds
-    began, done = time.monotonic(), 0
-    dead: set[tuple[Cell, str]] = set()
-    for cell in options.cells:
-        for number, order in enumerate(rounds(options.variants, options.rounds, options.seed)):
-            for variant in order:
-                done += 1
-                if (cell, variant.name) in dead:
-                    continue
-                _progress(done, total, time.monotonic() - began, f"{cell}: {variant.name}")
-                try:
-                    sample = take(world, cell, variant, number, options.seconds)
-                    result["samples"].append(sample.row())
-                except MeshnetError as exc:
-                    dead.add((cell, variant.name))
-                    result["failed"].append(
-                        {**asdict(cell), "variant": variant.name, "why": str(exc)}
-                    )
-                    say(f"{cell}, {variant.name} cannot run: {exc}")
-    say("")
+def _measure(
+    world: World, options: Options, result: dict[str, Any], keep: Callable[[], None]
+) -> None:
+    """Take every sample; one that fails is said and kept as failed, and the rest goes on.
+
+    Raises:
+        PlatformError: nothing works any more.
+    """
+    steps = schedule(options.cells, options.variants, options.rounds, options.seed)
+    progress, failures, in_a_row = Progress(len(steps)), Counter[tuple[Cell, str]](), 0
+    for cell, number, variant in steps:
+        if failures[cell, variant.name] >= _ATTEMPTS:
+            progress.skip()
+            continue
+        progress.step(f"{cell}: {variant.name}")
+        try:
+            sample = take(world, cell, variant, number, options.seconds)
+        except MeshnetError as exc:
+            failures[cell, variant.name] += 1
+            in_a_row += 1
+            row = {**asdict(cell), "variant": variant.name, "round": number, "why": str(exc)}
+            result["failed"].append(row)
+            say(f"{cell}, {variant.name} failed: {exc}")
+            if in_a_row >= _ATTEMPTS * len(options.variants):
+                why = f"nothing works any more, {in_a_row} samples failed in a row; the last: {exc}"
+                raise PlatformError(why) from exc
+            continue
+        in_a_row = 0
+        result["samples"].append(sample.row())
+        keep()
+    clear()
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends as Ctrl-C does: what was made is taken away, what was measured is kept."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+def _kept(directory: Path) -> Iterator[None]:
+    """The directory to write to; where nothing was written and it was made here, it goes again."""
+    there = directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PlatformError(f"cannot write {directory}: {exc.strerror}") from exc
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if not there:
+            with suppress(OSError):
+                directory.rmdir()
 
 
 def _warn_if_busy(found: dict[str, Any]) -> None:
-    load = found["load_average"][0]
-    if load > BUSY_LOAD * found["cores"]:
-        say(f"this machine is busy (load {load:.1f}): intervals will be wide")
-
-
-def _progress(done: int, total: int, spent: float, what: str) -> None:
-    left = spent / max(1, done - 1) * (total - done + 1) if done > 1 else 0
-    text = f"{done}/{total}  {what}" + (f"  ({left / 60:.0f} min left)" if left > 90 else
-                                        f"  ({left:.0f} s left)" if left else "")  # fmt: skip
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    start = "\r\033[K" if sys.stderr.isatty() else ""
-    print(f"{start}{text}", file=sys.stderr, flush=True)
-
-
-def _save(path: Path, result: dict[str, Any]) -> None:
-    new = path.with_suffix(".new")
-    try:
-        new.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        new.rename(path)
-    except OSError as exc:
-        raise PlatformError(f"cannot write {path}: {exc.strerror}") from exc
-
-
-def samples_of(result: dict[str, Any]) -> Sequence[Sample]:
-    """The samples of a result that was saved. Raises PlatformError."""
-    if result.get("format") != FORMAT:
-        raise PlatformError("not a result of `meshnet bench redirection`, or of another version")
-    return [Sample(**row) for row in result["samples"]]
+    if found["busy"] > BUSY_SHARE:
+        say(f"others use {found['busy']:.0%} of this machine: intervals will be wide")

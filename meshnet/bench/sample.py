@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
+from meshnet.bench.loads import pace, wrk
+from meshnet.bench.meter import meter, private_kib
 from meshnet.bench.plan import Cell, Variant
 from meshnet.bench.world import CLIENT, World
 from meshnet.kernel import cgroup
 from meshnet.model.errors import PlatformError
 
 WARM_UP_SECONDS, WARM_UP_RATE, PACED_RATE = 0.3, 5000, 1000
-_UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
-_PERCENTILE = re.compile(r"^\s+(50|99)(?:\.\d+)?%\s+([\d.]+)(us|ms|s|m)\s*$", re.MULTILINE)
-_COUNT = re.compile(r"^\s*(\d+) requests in ([\d.]+)(us|ms|s|m)", re.MULTILINE)
-_BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)")
-_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+# CPU ms per 1,000 requests: a proxy that carries them takes some 60, an idle one some 0.1.
+_CARRIES_CPU_MS = 5.0
+_PROXIES = ("client's proxy", "server's proxy")
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,12 @@ class Sample:
 
     Attributes:
         cpu_ms: CPU milliseconds per 1,000 requests, by who spent them: client, app, proxies.
-        proxy_private_kib: memory of its own of the proxy that works most; 0 without one.
-        load, steal: the machine's load average before, its stolen share (0..1) meanwhile.
-        paced: latencies (us) of the fixed-rate load; None where it is not run.
+        proxy_private_kib: memory of its own of a proxy on the way, the mean of two; 0 without one.
+        load: the machine's load average before.
+        steal: the share (0..1) of the machine's CPU time that its host took away meanwhile.
+        other: the share that neither client, app nor proxies took: the kernel's own work, daemons,
+            and whatever else runs on the machine.
+        paced: latencies (us) of the fixed-rate load; None where it did not run.
     """
 
     variant: str
@@ -47,6 +49,7 @@ class Sample:
     load: float
     steal: float
     paced: dict[str, float] | None
+    other: float = 0.0
 
     def row(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -54,83 +57,61 @@ class Sample:
 
 
 def take(
-    world: World, cell: Cell, variant: Variant, number: int, seconds: float, *, paced: bool = True
+    world: World, cell: Cell, variant: Variant, number: int, seconds: int, *, paced: bool = True
 ) -> Sample:
-    """Switch, warm up, measure.
+    """Switch, warm up, measure; without the fixed-rate load unless `paced`.
 
     Raises:
-        PlatformError: the way does not work, or the load could not be run.
+        MeshnetError: the way does not work or is not the one meant, or the load could not be run.
     """
     world.switch(cell.place, variant)
-    _pace(world, cell, WARM_UP_RATE, WARM_UP_SECONDS)
-    groups = _groups(world, cell)
-    load, steal = os.getloadavg()[0], _steal()
-    before = {who: _cpu_us(paths) for who, paths in groups.items()}
-    told = _wrk(world, cell, seconds)
-    after = {who: _cpu_us(paths) for who, paths in groups.items()}
-    count, took = _requests(told)
-    if not count:
-        raise PlatformError(f"{variant.name}, {cell}: no request was answered")
-    stolen, total = (b - a for a, b in zip(steal, _steal(), strict=True))
-    percentiles = {p: float(v) * _UNITS[u] for p, v, u in _PERCENTILE.findall(told)}
+    pace(world, cell, WARM_UP_RATE, WARM_UP_SECONDS, strict=False)
+    load, groups = os.getloadavg()[0], _groups(world, cell)
+    before = meter(groups)
+    told = wrk(world, cell, seconds)
+    spent = meter(groups).since(before)
+    cpu = {who: us / told.count for who, us in spent.us.items()}
+    check_way(variant, cpu)
+    latency = pace(world, cell, PACED_RATE, seconds / 2) if paced else None
     return Sample(
         variant=variant.name,
         place=cell.place,
         kind=cell.kind,
         connections=cell.connections,
         round=number,
-        requests_per_second=count / took,
-        p50_us=percentiles["50"],
-        p99_us=percentiles["99"],
-        errors=_errors(told),
-        cpu_ms={who: (after[who] - before[who]) / count for who in groups},
+        requests_per_second=told.count / told.seconds,
+        p50_us=told.p50_us,
+        p99_us=told.p99_us,
+        errors=told.errors + int(latency["errors"] if latency else 0),
+        cpu_ms={
+            "client": cpu["client"],
+            "app": cpu["app"],
+            "proxies": sum(cpu[whose] for whose in _PROXIES),
+        },
         proxy_private_kib=_proxy_memory(world, cell, variant),
         load=load,
-        steal=stolen / total if total else 0.0,
-        paced=_pace(world, cell, PACED_RATE, seconds / 2)
-        if paced and cell.kind == "keep-alive"
-        else None,
+        steal=spent.steal,
+        paced=latency,
+        other=spent.other,
     )
 
 
-def _wrk(world: World, cell: Cell, seconds: float) -> str:
-    header = ["-H", "Connection: close"] if cell.kind == "new" else []
-    whole = max(1, round(seconds))  # wrk counts whole seconds
-    command = [
-        *("wrk", "-t", "1", "-c", str(cell.connections), "-d", f"{whole}s", "--latency"),
-        *(*header, world.url(cell.place)),
-    ]
-    done = world.run(command, timeout=whole + 20)
-    if done.returncode:
-        raise PlatformError(f"wrk: {(done.stderr or done.stdout).strip()[-200:]}")
-    return done.stdout
+def check_way(variant: Variant, cpu_ms: dict[str, float]) -> None:
+    """Whether requests went through the proxies that they should have, and through no other.
+
+    Raises:
+        PlatformError: they did not, so the figures are of another way.
+    """
+    for whose, meant in zip(_PROXIES, variant.proxies, strict=True):
+        if meant != (cpu_ms[whose] > _CARRIES_CPU_MS):
+            did = "did not pass" if meant else "passed"
+            raise PlatformError(
+                f"{variant.name}: requests {did} the {whose}, which took "
+                f"{cpu_ms[whose]:.1f} ms of CPU per 1,000"
+            )
 
 
-def _pace(world: World, cell: Cell, rate: int, seconds: float) -> dict[str, float]:
-    host = world.url(cell.place).split("/")[2]
-    name, _, port = host.partition(":")
-    command = ["/home/vcap/app/pace", name, port, "/", str(rate)]
-    done = world.run([*command, str(cell.connections), str(seconds)], timeout=seconds + 20)
-    if done.returncode:
-        raise PlatformError(f"pace: {(done.stderr or done.stdout).strip()[-200:]}")
-    value: dict[str, float] = json.loads(done.stdout)
-    return value
-
-
-def _requests(told: str) -> tuple[int, float]:
-    match = _COUNT.search(told)
-    if match is None:
-        raise PlatformError(f"wrk said nothing that is understood: {told[-200:]!r}")
-    return int(match[1]), float(match[2]) * _UNITS[match[3]] / 1e6
-
-
-def _errors(told: str) -> int:
-    bad = _BAD.search(told)
-    match = _ERRORS.search(told)
-    return (int(bad[1]) if bad else 0) + (sum(map(int, match.groups())) if match else 0)
-
-
-def _groups(world: World, cell: Cell) -> dict[str, list[Path]]:
+def _groups(world: World, cell: Cell) -> dict[str, Path]:
     """cgroup directories by who works in them."""
     client, server = world.row(CLIENT), world.row(world.server(cell.place))
 
@@ -138,44 +119,18 @@ def _groups(world: World, cell: Cell) -> dict[str, list[Path]]:
         return cgroup.directory(f"{world.paths.cgroup}/{row['cell']}/{row['guid']}/{kind}")
 
     return {
-        "client": [of(client, "app")],
-        "app": [of(server, "app")],
-        "proxies": [of(client, "sidecar"), of(server, "sidecar")],
+        "client": of(client, "app"),
+        "app": of(server, "app"),
+        _PROXIES[0]: of(client, "sidecar"),
+        _PROXIES[1]: of(server, "sidecar"),
     }
 
 
-def _cpu_us(groups: list[Path]) -> float:
-    total = 0
-    for group in groups:
-        for line in (group / "cpu.stat").read_text(encoding="ascii").splitlines():
-            name, _, value = line.partition(" ")
-            if name == "usage_usec":
-                total += int(value)
-    return float(total)
-
-
-def _steal() -> tuple[int, int]:
-    """(stolen, all) jiffies since boot, proc(5)."""
-    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-    numbers = [int(field) for field in fields]
-    return numbers[7], sum(numbers[:8])
-
-
 def _proxy_memory(world: World, cell: Cell, variant: Variant) -> int:
-    if variant.client not in ("ebpf", "iptables"):
-        return 0
-    pid = world.row(CLIENT)["sidecar_pid"]
-    # The container's first process may be an init: the proxy is the one with the most memory.
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    pids = [pid, *map(int, children.read_text(encoding="ascii").split())]
-    return max(map(private_kib, pids))
-
-
-def private_kib(pid: int) -> int:
-    """Private memory of a process, KiB (smaps_rollup); 0 for one that is gone."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    rows = (line.split() for line in text.splitlines() if line.startswith("Private_"))
-    return sum(int(row[1]) for row in rows)
+    apps = (CLIENT, world.server(cell.place))
+    sizes = [
+        private_kib(int(world.row(app)["sidecar_pid"]))
+        for app, carries in zip(apps, variant.proxies, strict=True)
+        if carries
+    ]
+    return round(mean(sizes)) if sizes else 0

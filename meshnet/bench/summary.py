@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from meshnet.bench.plan import BASELINE, VARIANTS, Cell
 from meshnet.bench.sample import Sample
 from meshnet.bench.stats import Interval, interval, ratio, said
 
 TWIN = {"ebpf": "iptables", "ebpf-sockmap": "iptables"}
+# Shares of the machine's time above which a sample was disturbed. What the kernel and the lab's
+# daemons take is some 2 %.
+STEAL_SHARE, OTHER_SHARE = 0.02, 0.1
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Row:
     Attributes:
         ratio: requests a second over the baseline's of the same round; None for the baseline.
         twin: the same over its iptables twin's; None without one.
-        paced_p99_us: of the fixed-rate load; None where it did not run.
+        paced_p50_us: of the fixed-rate load, as paced_p99_us; None where it did not run.
+        errors: requests that failed, of all samples.
     """
 
     cell: Cell
@@ -87,7 +92,7 @@ def _rates(group: dict[int, Sample], numbers: Sequence[int]) -> list[float]:
 
 
 HEADS = (
-    "way", "req/s", "p50", "p99", "p99 at 1000/s", "against direct", "against iptables",
+    "way", "req/s", "p50", "p99", "p50 at 1000/s", "p99", "against direct", "against iptables",
     "CPU ms/1000: client", "app", "proxies", "proxy MiB", "errors",
 )  # fmt: skip
 
@@ -99,10 +104,11 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.requests_per_second.value:,.0f}",
         micro(row.p50_us),
         micro(row.p99_us),
+        micro(row.paced_p50_us) if row.paced_p50_us is not None else "",
         micro(row.paced_p99_us) if row.paced_p99_us is not None else "",
         _ratio(row.ratio),
         _ratio(row.twin),
-        *(f"{row.cpu_ms[who] * 1:.1f}" for who in ("client", "app", "proxies")),
+        *(f"{row.cpu_ms[who]:.1f}" for who in ("client", "app", "proxies")),
         f"{row.proxy_private_kib / 1024:.1f}" if row.proxy_private_kib else "",
         str(row.errors) if row.errors else "",
     )
@@ -115,3 +121,22 @@ def _ratio(one: Interval | None) -> str:
 def micro(us: float) -> str:
     """Microseconds, short."""
     return f"{us:.0f} us" if us < 1000 else f"{us / 1000:.2f} ms"
+
+
+def notes(result: dict[str, Any], samples: Sequence[Sample]) -> list[str]:
+    """What a reader of the figures must know besides them, a line each."""
+    found = [
+        f"failed: {f['variant']}, {Cell(f['place'], f['kind'], f['connections'])}, "
+        f"round {f['round']}: {f['why']}"
+        for f in result["failed"]
+    ]
+    if not result["complete"]:
+        why = result.get("ended") or "it did not end well"
+        found.append(f"not complete ({why}): {len(samples)} samples")
+    stolen = sum(s.steal > STEAL_SHARE for s in samples)
+    other = sum(s.other > OTHER_SHARE for s in samples)
+    if stolen:
+        found.append(f"the host took over {STEAL_SHARE:.0%} of the CPU in {stolen} samples")
+    if other:
+        found.append(f"others used over {OTHER_SHARE:.0%} of the CPU in {other} samples")
+    return found

@@ -14,7 +14,7 @@ from meshnet.bench import native_build
 from meshnet.bench.plan import PLACES, Variant
 from meshnet.cli.client import Client
 from meshnet.kernel import launch, netns
-from meshnet.model.errors import PlatformError
+from meshnet.model.errors import PeerError, PlatformError
 from netns_lab import lab, modes, status, topology
 from netns_lab.paths import Paths
 
@@ -30,42 +30,45 @@ Progress = Callable[[str], None]
 
 
 class World:
-    """A lab that is up, with its client and servers. Owner: `close()`."""
+    """A lab with its client and servers, once it is open. Owner: `close()`, open or not."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self) -> None:
+        self.paths = Paths(f"b{os.getpid() % 1_000_000}")
+        self._variant: tuple[str, Variant] | None = None
+        self._servers: dict[str, str] = {}
+        self._guids: dict[str, str] = {}
+
+    def open(self, progress: Progress) -> None:
         """Bring it up.
 
         Raises:
-            MeshnetError: it did not come up; nothing is left of it.
+            MeshnetError: it did not come up.
         """
-        self.paths = Paths(f"b{os.getpid() % 1_000_000}")
         wanted = topology.load(_DEFAULT_FILE, self.paths.lab)
-        self._variant: tuple[str, Variant] | None = None
+        programs = native_build.programs()
         lab.up(dataclasses.replace(wanted, underlay=topology.AUTO), progress)
-        try:
-            progress("pushing the client and the servers")
-            self._client = self._push_all()
-            for row in status.instances(self.paths):
-                netns.sysctl(row["netns"], _CONNTRACK)
-            for cell in status.cells(self.paths):
-                netns.sysctl(f"{self.paths.lab}-{cell}", _CONNTRACK)
-        except BaseException:
-            self.close()
-            raise
-
-    def _push_all(self) -> Client:
+        progress("pushing the client and the servers")
         value = status.lab(self.paths)
         client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
-        directory = native_build.programs()
+        try:
+            self._push_all(client, programs)
+        finally:
+            client.close()
+        for row in status.instances(self.paths):
+            netns.sysctl(row["netns"], _CONNTRACK)
+        for node in value["nodes"]:
+            if node["role"] == "cell":
+                netns.sysctl(node["netns"], _CONNTRACK)
+
+    def _push_all(self, client: Client, directory: Path) -> None:
         self._push(client, CLIENT, directory)
-        self._servers: dict[str, str] = {}
         for number in range(_MOST_SERVERS):
             name = f"answer-{number}"
             self._push(client, name, directory)
             same = self.row(name)["cell"] == self.row(CLIENT)["cell"]
             self._servers.setdefault(PLACES[0] if same else PLACES[1], name)
             if len(self._servers) == len(PLACES):
-                return client
+                return
         raise PlatformError("no server was placed on each cell: the benchmark wants two cells")
 
     def _push(self, client: Client, name: str, directory: Path) -> None:
@@ -76,12 +79,14 @@ class World:
             client.map_route(guid, DOMAIN, name)
             client.allow(client.app(CLIENT)["guid"], guid, ports=(PORT, PORT))
         client.wait_running(guid)
-        self._guids = {**getattr(self, "_guids", {}), name: guid}
+        self._guids[name] = guid
 
     def row(self, app: str) -> dict[str, Any]:
-        """The one instance of an app, as its cell knows it."""
-        rows = status.instances(self.paths)
-        return next(row for row in rows if row["app_guid"] == self._guids[app])
+        """The one instance of an app, as its cell knows it. Raises PeerError: it is gone."""
+        for row in status.instances(self.paths):
+            if row["app_guid"] == self._guids[app]:
+                return row
+        raise PeerError(f"{app} does not run any more, or its cell's agent does not answer")
 
     def server(self, place: str) -> str:
         """The server's app name."""
@@ -95,10 +100,11 @@ class World:
         """Put client and server into a variant's modes, and wait until a request is answered.
 
         Raises:
-            PlatformError: none was.
+            MeshnetError: none was, or a mode could not be set; the next switch starts afresh.
         """
         if self._variant == (place, variant):
             return
+        self._variant = None
         modes.set_mode(self.paths, CLIENT, variant.client, sockmap=variant.sockmap)
         modes.set_mode(self.paths, self.server(place), variant.server)
         self._forget_connections(place)
@@ -110,19 +116,22 @@ class World:
             if done.stdout.strip() == "200":
                 break
             if time.monotonic() > deadline:
-                why = done.stdout.strip() or done.stderr.strip()
+                why = done.stderr.strip() or done.stdout.strip()
                 raise PlatformError(f"{variant.name}, {place}: no answer ({why})")
         self._variant = (place, variant)
 
     def _forget_connections(self, place: str) -> None:
         """Make the client's proxy connect anew: old connections keep the way they were made for.
 
-        A segment of a connection that is no longer tracked finds no socket, and is answered by a
-        reset.
+        They are ended at the client's end, where the proxy hears of it at once; a proxy that has
+        to find out pays with a request for each.
         """
-        where = netns.path(self.row(self.server(place))["netns"])
-        line = launch.argv(["conntrack", "-F"], netns=where)
-        subprocess.run(line, capture_output=True, check=True)
+        client, server = self.row(CLIENT), self.row(self.server(place))
+        command = ["ss", "--kill", "--tcp", "--no-header", "dst", server["address"]]
+        line = launch.argv(command, netns=netns.path(client["netns"]))
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PlatformError(f"ss --kill: {done.stderr.strip()[-200:]}")
 
     def run(self, command: list[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command in the client's container, in its cgroup and so under its hooks.

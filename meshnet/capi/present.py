@@ -120,18 +120,24 @@ def stats(record: App, lrps: Iterable[Any], now_ns: int) -> list[dict[str, Any]]
 
 
 _STATES = {
-    bbs_api.UNCLAIMED: "STARTING",
     bbs_api.CLAIMED: "STARTING",
     bbs_api.RUNNING: "RUNNING",
     bbs_api.CRASHED: "CRASHED",
 }
 
 
+def _state(lrp: Any) -> str:
+    """As the Cloud Controller shows it: what waits for a cell starts, or is down and says why."""
+    if lrp.state == bbs_api.UNCLAIMED:
+        return "DOWN" if lrp.placement_error else "STARTING"
+    return _STATES.get(lrp.state, "DOWN")
+
+
 def _stat(record: App, index: int, lrp: Any | None, now_ns: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "type": "web",
         "index": index,
-        "state": _STATES.get(lrp.state, "DOWN") if lrp is not None else "DOWN",
+        "state": _state(lrp) if lrp is not None else "DOWN",
         "uptime": 0,
         "usage": {"cpu": 0.0, "mem": 0, "disk": 0},
         "mem_quota": record.memory_in_mb * 1024 * 1024,

@@ -73,7 +73,9 @@ class Agent:
     async def _say_present(self) -> None:
         config = self._tools.config
         said = time.monotonic()
-        await self._tools.bbs.presence(config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS)
+        await self._tools.bbs.presence(
+            config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS, config.max_instances
+        )
         self._present_until = said + PRESENCE_TTL_SECONDS
 
     async def write_host_ports(self) -> None:

@@ -21,6 +21,7 @@ class Config:
         netns_prefix: how the names of its instances' network namespaces begin.
         pin_dir: the cell's directory in the lab's bpffs.
         mode: the redirection of apps that have none of their own (meshnet.model.modes).
+        max_instances: as many it takes at most; 250 is Diego's own default.
         ledger: file where everything it makes is written down first.
     """
 
@@ -50,6 +51,7 @@ class Config:
     sockmap: bool = False
     host_port_first: int = 61000
     host_ports: int = 5000
+    max_instances: int = 250
 
     @property
     def run(self) -> Path:

@@ -60,6 +60,7 @@ class Tools:
     droplets: Droplets
     host_ports_written: Callable[[], Awaitable[None]]
     slots: asyncio.Semaphore
+    seats: asyncio.Semaphore
     modes: Modes
 
 
@@ -122,6 +123,17 @@ class Instance:
 
     async def _start(self, desired: Any) -> None:
         tools, rec = self._tools, self.record
+        # Depth first: of hundreds that are wanted at once, a few start and serve, then the next;
+        # all at once none would be ready for minutes.
+        async with tools.seats:
+            await self._make(desired)
+        await self._poll(self._app_listens, APP_SECONDS, "app")
+        await tools.host_ports_written()
+        self.record = dataclasses.replace(rec, running=True)
+        record.save(tools.config, self.record)
+
+    async def _make(self, desired: Any) -> None:
+        tools, rec = self._tools, self.record
         tag = await self._tag()
         fetch = asyncio.create_task(tools.droplets.fetch(desired.setup.download_action))
         try:
@@ -143,10 +155,6 @@ class Instance:
         self.state = "STARTING"
         async with tools.slots:
             await in_thread(self._start_app, self._command(desired))
-        await self._poll(self._app_listens, APP_SECONDS, "app")
-        await tools.host_ports_written()
-        self.record = dataclasses.replace(rec, running=True)
-        record.save(tools.config, self.record)
 
     # What a thread starts is kept by the thread: its task may have been told to stop meanwhile.
 

@@ -55,6 +55,7 @@ def _tools(config: Config) -> Tools:
         droplets=Droplets(config.run / "droplets"),
         host_ports_written=_nothing_to_write,
         slots=asyncio.Semaphore(_AT_ONCE),
+        seats=asyncio.Semaphore(2 * _AT_ONCE),
         modes=Modes(config),
     )
 

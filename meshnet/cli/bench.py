@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from meshnet.model.errors import InputError
+from meshnet.model.errors import InputError, PlatformError
 
 app = typer.Typer(
     no_args_is_help=True, help="Measure: how fast routes serve, what redirection costs."
@@ -33,14 +34,21 @@ def convergence(
 def redirection(
     quick: Annotated[bool, typer.Option("--quick", help="One cell: under 3 minutes.")] = False,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="A way; may be repeated.")
+        list[str] | None,
+        typer.Option("--only", help="A way, besides direct; may be repeated, as the next three."),
     ] = None,
-    connections: Annotated[list[int] | None, typer.Option("--connections")] = None,
+    connections: Annotated[
+        list[int] | None, typer.Option("--connections", help="At a time. Default 1, 32 and 128.")
+    ] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="keep-alive or new.")] = None,
     place: Annotated[list[str] | None, typer.Option("--place", help="same or across.")] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=0, max=1000, help="Default 8.")] = 0,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 2.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of all chance.")] = 0,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, max=1000, help="Default 8, --quick 6.")
+    ] = None,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 2,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of all chance. Default: by the clock.")
+    ] = None,
     output: Annotated[str, typer.Option("-o", "--output", help="A directory.")] = "",
     json: Json = False,
 ) -> None:
@@ -52,7 +60,6 @@ def redirection(
     from meshnet.bench.plan import CONNECTIONS, KINDS, chosen, matrix
     from netns_lab.lab import need_root
 
-    need_root()
     options = bench.Options(
         cells=matrix(
             ["same cell"] if quick and not place else _places(place),
@@ -62,8 +69,9 @@ def redirection(
         variants=chosen(only or []),
         rounds=rounds or (QUICK_ROUNDS if quick else FULL_ROUNDS),
         seconds=seconds,
-        seed=seed or int(datetime.now().timestamp()) % 1_000_000,
+        seed=int(datetime.now().timestamp()) % 1_000_000 if seed is None else seed,
     )
+    need_root()
     directory = Path(output or f"bench-{datetime.now():%Y%m%d-%H%M%S}")
     result = bench.run(options, directory)
     if not result["samples"]:
@@ -75,7 +83,7 @@ def redirection(
 @app.command()
 def events(
     rounds: Annotated[int, typer.Option("--rounds", min=2, max=1000)] = 10,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 2.0,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Of all chance.")] = 1,
     json: Json = False,
 ) -> None:
@@ -106,54 +114,84 @@ def events(
 
 
 @app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(help="A result.json")],
-    second: Annotated[Path, typer.Argument(help="Another one")],
+def report(
+    result: Annotated[Path, typer.Argument(help="A result.json, or its directory.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the page and its plots here.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Compare the ratios to direct of two results; non-zero where intervals do not overlap."""
+    """Show a result again; with -o, make its page again."""
+    from meshnet.bench.result import read
+
+    _report(read(result), output, json)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A result.json, or its directory.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare the ratios of two results; non-zero where intervals have nothing in common."""
     import json as json_module
+    from collections import Counter
     from dataclasses import asdict
 
     from meshnet.bench.compare import compare as compared
-    from meshnet.bench.compare import read
+    from meshnet.bench.compare import differences
+    from meshnet.bench.result import read
     from meshnet.cli.tables import table
 
-    found = compared(read(first), read(second))
+    one, other = read(first), read(second)
+    found = compared(one, other)
     if not found:
-        raise InputError("the two results have no cell of the matrix in common")
+        raise InputError("the two results have no ratio in common")
     if json:
-        print(json_module.dumps([{**asdict(c), "agree": c.agree} for c in found], indent=2))
+        print(json_module.dumps([{**asdict(c), "result": c.word} for c in found], indent=2))
     else:
-        words = {(True, True): "agree", (False, True): "overlap", (False, False): "DIFFER"}
         rows = [
-            (str(c.cell), c.variant, str(c.first), str(c.second), words[c.agree, c.overlap])
+            (str(c.cell), f"{c.variant} / {c.base}", str(c.first), str(c.second), c.word)
             for c in found
         ]
-        table(("cell", "way", str(first), str(second), ""), rows)
+        table(("cell", "requests a second", str(first), str(second), "intervals"), rows)
+        for line in differences(one, other):
+            print(f"not alike: {line}")
+        print(", ".join(f"{n} {word}" for word, n in Counter(c.word for c in found).items()))
     raise typer.Exit(0 if all(c.overlap for c in found) else 1)
 
 
-def _report(result: dict[str, Any], directory: Path, json: bool) -> None:
+def _report(result: dict[str, Any], directory: Path | None, json: bool) -> None:
     import json as json_module
 
     from meshnet.bench.page import write
-    from meshnet.bench.redirection import samples_of
-    from meshnet.bench.summary import HEADS, cells, rows
+    from meshnet.bench.result import samples_of
+    from meshnet.bench.summary import HEADS, cells, notes, rows
     from meshnet.cli.tables import table
 
-    found = rows(samples_of(result), result["seed"])
-    write(directory / "index.html", result, found)
+    samples = samples_of(result)
+    found = rows(samples, result["seed"])
     if json:
         print(json_module.dumps(result, indent=1))
-        return
-    for cell in dict.fromkeys(row.cell for row in found):
-        print(f"\n{cell}")
-        table(HEADS, [cells(row) for row in found if row.cell == cell])
-    for failed in result["failed"]:
-        print(f"\ncould not run: {failed['variant']}, {failed['place']}, {failed['kind']}, "
-              f"{failed['connections']} connections: {failed['why']}")  # fmt: skip
-    print(f"\nseed {result['seed']}, {result['rounds']} rounds; see {directory}/index.html")
+    else:
+        for cell in dict.fromkeys(row.cell for row in found):
+            print(f"\n{cell}")
+            table(HEADS, [cells(row) for row in found if row.cell == cell])
+        print()
+        for note in notes(result, samples):
+            print(note)
+        print(f"seed {result['seed']}, {result['rounds']} rounds")
+    if directory:
+        _make(directory)
+        write(directory / "index.html", result, found)
+        print(f"see {directory}/index.html", file=sys.stderr)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PlatformError(f"cannot write {directory}: {exc.strerror}") from exc
 
 
 def _places(given: list[str] | None) -> list[str]:

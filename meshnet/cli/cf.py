@@ -10,21 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
+from meshnet.cli import cf_routes
+from meshnet.cli.cf_options import Force, Host, Json, Name, ok, rooted
+from meshnet.cli.cf_push import default_domain, host_of, undone_on_failure
 from meshnet.cli.client import Client, dump, from_environment
-from meshnet.cli.tables import table
+from meshnet.cli.tables import one_line, table
+from meshnet.cli.waiting import NotPlaced
 from meshnet.model.errors import InputError, NotFound, PeerError
 
 app = typer.Typer(no_args_is_help=True, help="The cf CLI's words, over the public API.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Argument(metavar="APP")]
-Host = Annotated[str, typer.Option("-n", "--hostname", help="Host in the domain.")]
-Path_ = Annotated[str, typer.Option("--path", help="Context path, as /cart.")]
-Force = Annotated[bool, typer.Option("-f", "--force", help="Accepted; nothing is asked.")]
-
-
-def _ok() -> None:
-    print("OK", file=sys.stderr)
 
 
 def _memory(text: str | None) -> int | None:
@@ -34,10 +28,6 @@ def _memory(text: str | None) -> int | None:
     if not found:
         raise InputError(f"-m {text}: want a number with M or G, as 64M")
     return int(found[1]) * (1024 if (found[2] or "M").startswith("G") else 1)
-
-
-def _path(text: str) -> str:
-    return f"/{text}" if text and not text.startswith("/") else text
 
 
 def _wait(client: Client, app_guid: str, name: str) -> None:
@@ -51,6 +41,9 @@ def _wait(client: Client, app_guid: str, name: str) -> None:
 
     try:
         client.wait_running(app_guid, seen=seen)
+    except NotPlaced:
+        show(name)
+        raise
     except PeerError as exc:
         raise PeerError(f"{exc} (its log: meshnet lab logs {name})") from exc
 
@@ -73,20 +66,21 @@ def push(
     Example: meshnet cf push hello -p netns_lab/apps/hello -c "python3 app.py" -i 2
     """
     client = from_environment()
-    print(f"Pushing app {name}...", file=sys.stderr)
-    pushed = client.push(name, path, command, instances=instances, memory_mb=_memory(memory))
-    if not no_route:
-        domain = domain or _default_domain(client)
-        client.map_route(pushed["guid"], domain, hostname or name.lower(), _path(route_path))
+    memory_mb = _memory(memory)
+    host = "" if no_route else hostname or host_of(name)
+    print(f"Pushing app {one_line(name)}...", file=sys.stderr)
+    with undone_on_failure(client, name) as undo:
+        if not no_route:
+            route = (domain or default_domain(client), host, rooted(route_path))
+            if client.route(*route) is None:
+                undo.append(client.create_route(*route)["guid"])
+        guid = client.push(name, path, command, instances=instances, memory_mb=memory_mb)["guid"]
+        if not no_route:
+            client.map_route(guid, *route)
     if not no_start:
-        client.act(pushed["guid"], "restart")
-        _wait(client, pushed["guid"], name)
+        client.act(guid, "restart")
+        _wait(client, guid, name)
     show(name)
-
-
-def _default_domain(client: Client) -> str:
-    domains = client.get("/v3/domains")["resources"]
-    return str(next(d["name"] for d in domains if not d["internal"]))
 
 
 @app.command()
@@ -173,7 +167,7 @@ def _act(name: str, action: str) -> None:
     client.act(guid, action)
     if action != "stop":
         _wait(client, guid, name)
-    _ok()
+    ok()
 
 
 @app.command()
@@ -206,14 +200,14 @@ def delete(
         guid = client.app(name)["guid"]
     except NotFound as exc:
         print(exc, file=sys.stderr)
-        return _ok()
+        return ok()
     mapped = [r for r in client.routes() if _leads_to(r, guid)]
     if routes and any(len(r["destinations"]) > 1 for r in mapped):
         raise InputError(f"a route of {name} leads to other apps too; nothing was deleted")
     client.delete_app(guid)
     for route in mapped if routes else ():
         client.delete_route(route["guid"])
-    _ok()
+    ok()
 
 
 @app.command("set-env")
@@ -222,7 +216,7 @@ def set_env(name: Name, key: str, value: str) -> None:
     client = from_environment()
     path = f"/v3/apps/{client.app(name)['guid']}/environment_variables"
     client.call("PATCH", path, {"var": {key: value}})
-    _ok()
+    ok()
 
 
 @app.command()
@@ -230,139 +224,6 @@ def env(name: Name) -> None:
     """Show an app's environment variables."""
     client = from_environment()
     dump(client.get(f"/v3/apps/{client.app(name)['guid']}/env"))
-
-
-@app.command()
-def domains(json: Json = False) -> None:
-    """List domains."""
-    found = from_environment().get("/v3/domains")["resources"]
-    if json:
-        return dump(found)
-    columns = ("name", "availability", "internal", "protocols")
-    table(
-        columns,
-        ((d["name"], "shared", "true" if d["internal"] else "", "http") for d in found),
-    )
-
-
-@app.command()
-def routes(json: Json = False) -> None:
-    """List routes."""
-    client = from_environment()
-    found = client.routes()
-    if json:
-        return dump(found)
-    names = {a["guid"]: a["name"] for a in client.apps()}
-    rows = []
-    for r in found:
-        leads = (
-            names.get(d["app"]["guid"], "?") + (f" ({d['weight']})" if d["weight"] else "")
-            for d in r["destinations"]
-        )
-        rows.append(
-            (r["host"], r["url"].split("/")[0].partition(".")[2], r["path"], ", ".join(leads))
-        )
-    table(("host", "domain", "path", "apps"), rows)
-
-
-@app.command("create-route")
-def create_route(domain: str, hostname: Host = "", path: Path_ = "") -> None:
-    """Create a route without mapping it."""
-    client = from_environment()
-    try:
-        route = client.create_route(domain, hostname, _path(path))
-    except InputError as exc:
-        if not str(exc).startswith("Route already exists"):
-            raise
-        print(exc, file=sys.stderr)
-        return _ok()
-    print(f"Route {route['url']} has been created.", file=sys.stderr)
-    _ok()
-
-
-@app.command("map-route")
-def map_route(name: Name, domain: str, hostname: Host = "", path: Path_ = "") -> None:
-    """Map a route to an app; creates the route where needed."""
-    client = from_environment()
-    client.map_route(client.app(name)["guid"], domain, hostname, _path(path))
-    _ok()
-
-
-@app.command("unmap-route")
-def unmap_route(name: Name, domain: str, hostname: Host = "", path: Path_ = "") -> None:
-    """Unmap an app from a route."""
-    client = from_environment()
-    if not client.unmap_route(client.app(name)["guid"], domain, hostname, _path(path)):
-        print("Route to be unmapped is not currently mapped to the app.", file=sys.stderr)
-    _ok()
-
-
-@app.command("delete-route")
-def delete_route(domain: str, hostname: Host = "", path: Path_ = "", force: Force = False) -> None:
-    """Delete a route; one that is not there is no error, as in cf."""
-    client = from_environment()
-    if route := client.route(domain, hostname, _path(path)):
-        client.delete_route(route["guid"])
-    else:
-        print("Unable to delete: the route does not exist.", file=sys.stderr)
-    _ok()
-
-
-def _ports(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    if not first.isdecimal() or (last and not last.isdecimal()):
-        raise InputError(f"--port {text}: want a port or a range, as 8080 or 8080-8090")
-    return int(first), int(last or first)
-
-
-Protocol = Annotated[str, typer.Option("--protocol", help="tcp or udp.")]
-Port = Annotated[str, typer.Option("--port", help="Port or range.")]
-
-
-@app.command("add-network-policy")
-def add_network_policy(
-    source: str, destination: str, protocol: Protocol = "tcp", port: Port = "8080"
-) -> None:
-    """Allow traffic from one app to another."""
-    client = from_environment()
-    ids = client.app(source)["guid"], client.app(destination)["guid"]
-    client.allow(*ids, protocol=protocol, ports=_ports(port))
-    _ok()
-
-
-@app.command("remove-network-policy")
-def remove_network_policy(
-    source: str, destination: str, protocol: Protocol = "tcp", port: Port = "8080"
-) -> None:
-    """Take a network policy away; connections it allowed are cut."""
-    client = from_environment()
-    ids = client.app(source)["guid"], client.app(destination)["guid"]
-    if not client.deny(*ids, protocol=protocol, ports=_ports(port)):
-        print("Policy does not exist.", file=sys.stderr)
-    _ok()
-
-
-@app.command("network-policies")
-def network_policies(
-    source: Annotated[str, typer.Option("--source", help="Of this app only.")] = "",
-    json: Json = False,
-) -> None:
-    """List network policies."""
-    client = from_environment()
-    names = {a["guid"]: a["name"] for a in client.apps()}
-    only = client.app(source)["guid"] if source else ""
-    rows = []
-    for policy in client.policies():
-        if only not in ("", policy["source"]["id"]):
-            continue
-        ports, target = policy["destination"]["ports"], policy["destination"]
-        end = f"-{ports['end']}" if ports["end"] != ports["start"] else ""
-        pair = (names.get(policy["source"]["id"], "?"), names.get(target["id"], "?"))
-        rows.append((*pair, target["protocol"], f"{ports['start']}{end}"))
-    if json:
-        keys = ("source", "destination", "protocol", "ports")
-        return dump([dict(zip(keys, row, strict=True)) for row in rows])
-    table(("source", "destination", "protocol", "ports"), sorted(rows))
 
 
 @app.command()
@@ -391,3 +252,17 @@ def curl(
     except ValueError:
         print(reply.text)
     raise typer.Exit(22 if fail and reply.status_code >= 400 else 0)
+
+
+for _name, _command in (
+    ("domains", cf_routes.domains),
+    ("routes", cf_routes.routes),
+    ("create-route", cf_routes.create_route),
+    ("map-route", cf_routes.map_route),
+    ("unmap-route", cf_routes.unmap_route),
+    ("delete-route", cf_routes.delete_route),
+    ("add-network-policy", cf_routes.add_network_policy),
+    ("remove-network-policy", cf_routes.remove_network_policy),
+    ("network-policies", cf_routes.network_policies),
+):
+    app.command(_name)(_command)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tarfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from meshnet.cli.droplet import pack
+from meshnet.cli.session import TIMEOUT_SECONDS, Session
+from meshnet.cli.waiting import Progress
 from meshnet.model.errors import InputError, NotFound, PeerError
 
-_TIMEOUT = 30.0
 _POLICIES = "/networking/v1/external/policies"
 POLL_SECONDS = 0.1
 Json = dict[str, Any]
 
 
-def from_environment() -> Client:
+def from_environment(*, timeout: float = TIMEOUT_SECONDS) -> Client:
     """The API that $CF_API, $CF_USER and $CF_PASSWORD name, or that of the lab that is up.
 
     Raises:
@@ -31,66 +29,20 @@ def from_environment() -> Client:
     names = ("CF_API", "CF_USER", "CF_PASSWORD")
     values = [os.environ.get(name) for name in names]
     if all(values):
-        return Client(*(str(v) for v in values))
+        return Client(*(str(v) for v in values), timeout=timeout)
     if any(values):
         missing = next(n for n, v in zip(names, values, strict=True) if not v)
         raise InputError(f"{missing} is not set although others of {', '.join(names)} are")
     from netns_lab import paths, status
 
     lab = status.lab(paths.chosen())
-    return Client(lab["cf_api"], lab["cf_user"], lab["cf_password"])
+    return Client(lab["cf_api"], lab["cf_user"], lab["cf_password"], timeout=timeout)
 
 
-class Client:
+class Client(Session):
     """One user's session. Methods raise InputError, NotFound and PeerError."""
 
-    def __init__(self, api: str, user: str, password: str) -> None:
-        self._http = httpx.Client(base_url=api, timeout=_TIMEOUT, trust_env=False)
-        self._login = {"grant_type": "password", "username": user, "password": password}
-        self._space = ""
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
-
-    # --- requests ---
-
-    def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
-        """One request as the user; refused ones raise with the API's own text."""
-        reply = self.request(method, path, body, **options)
-        if reply.status_code >= 400:
-            raise _error(reply)
-        return reply
-
-    def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
-        """One request as the user, whatever comes back."""
-        if "authorization" not in self._http.headers:
-            self._authenticate()
-        return self._send(method, path, json=body, **options)
-
-    def get(self, path: str, **params: str) -> Any:
-        """GET, as JSON."""
-        return self.call("GET", path, params=params).json()
-
-    def post(self, path: str, body: Any = None) -> Any:
-        """POST, as JSON where there is a body."""
-        reply = self.call("POST", path, body)
-        return reply.json() if reply.content else {}
-
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        if options.get("json") is None:
-            options.pop("json", None)
-        try:
-            return self._http.request(method, path, **options)
-        except httpx.HTTPError as exc:
-            where = self._http.base_url
-            raise PeerError(f"the API at {where} does not answer ({type(exc).__name__})") from exc
-
-    def _authenticate(self) -> None:
-        reply = self._send("POST", "/oauth/token", data=self._login, auth=("cf", ""))
-        if reply.status_code != httpx.codes.OK:
-            raise InputError("credentials were rejected: check CF_USER and CF_PASSWORD")
-        self._http.headers["authorization"] = f"bearer {reply.json()['access_token']}"
+    _space = ""
 
     # --- look-ups ---
 
@@ -178,16 +130,17 @@ class Client:
         if env:
             path = f"/v3/apps/{guid}/environment_variables"
             self.call("PATCH", path, {"var": dict(env)})
+        # As cf: what the API may refuse comes before the bits.
+        self.call("PATCH", f"/v3/processes/{guid}", {"command": command})
+        scale = {"instances": instances, "memory_in_mb": memory_mb}
+        if scale := {k: v for k, v in scale.items() if v is not None}:
+            self.post(f"/v3/processes/{guid}/actions/scale", scale)
         relationship = {"app": {"data": {"guid": guid}}}
         droplet = self.post("/v3/droplets", {"relationships": relationship})["guid"]
         files = {"bits": ("droplet.tgz", bits, "application/octet-stream")}
         self.call("POST", f"/v3/droplets/{droplet}/upload", files=files)
         body = {"data": {"guid": droplet}}
         self.call("PATCH", f"/v3/apps/{guid}/relationships/current_droplet", body)
-        self.call("PATCH", f"/v3/processes/{guid}", {"command": command})
-        scale = {"instances": instances, "memory_in_mb": memory_mb}
-        if scale := {k: v for k, v in scale.items() if v is not None}:
-            self.post(f"/v3/processes/{guid}/actions/scale", scale)
         return app
 
     def act(self, app_guid: str, action: str) -> None:
@@ -208,31 +161,27 @@ class Client:
         """Wait until every instance runs; the instances.
 
         Args:
+            seconds: how long nothing may change.
             seen: called with (running, wanted) at each look.
 
         Raises:
+            NotPlaced: some run and some find no cell.
             PeerError: they crash, or time is over; the text says why.
         """
-        deadline = time.monotonic() + seconds
+        progress = Progress(seconds)
         while True:
             try:
                 rows = self.stats(app_guid)
             except PeerError:
                 # A component that restarts is away for a moment: no reason to give up.
-                if time.monotonic() > deadline:
+                if progress.over():
                     raise
                 time.sleep(POLL_SECONDS)
                 continue
-            running = sum(row["state"] == "RUNNING" for row in rows)
             if seen:
-                seen(running, len(rows))
-            if running == len(rows):
+                seen(sum(row["state"] == "RUNNING" for row in rows), len(rows))
+            if progress.judge(rows):
                 return rows
-            details = next((row["details"] for row in rows if row["details"]), "")
-            if any(row["state"] == "CRASHED" for row in rows):
-                raise PeerError(f"Start unsuccessful: an instance crashed: {details}")
-            if time.monotonic() > deadline:
-                raise PeerError(f"Start app timeout: {running} of {len(rows)} run. {details}")
             time.sleep(POLL_SECONDS)
 
     def delete_app(self, app_guid: str) -> None:
@@ -310,57 +259,6 @@ def _policy(source: str, destination: str, protocol: str, ports: tuple[int, int]
         "source": {"id": source},
         "destination": {**target, "ports": {"start": ports[0], "end": ports[1]}},
     }
-
-
-def pack(directory: Path, command: str) -> bytes:
-    """A droplet: a gzipped tar with the directory's content in app/.
-
-    Raises:
-        InputError: the directory is missing or empty, or the command names a file in it that is
-            not there.
-    """
-    try:
-        if not directory.is_dir():
-            raise InputError(f"{directory} is not a directory: name the app's with -p")
-        if not any(directory.iterdir()):
-            raise InputError(f"{directory} is empty: there is nothing to push")
-        return _archive(directory, command)
-    except OSError as exc:
-        raise InputError(f"cannot read {exc.filename or directory}: {exc.strerror}") from exc
-
-
-def _archive(directory: Path, command: str) -> bytes:
-    words = command.split()
-    if not words:
-        raise InputError("the start command is empty: give one with -c")
-    if words[0].startswith("./") and not (directory / words[0]).exists():
-        raise InputError(f"the start command's program {words[0]} is not in {directory}")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
-        archive.add(directory, "app", filter=_plain)
-    return buffer.getvalue()
-
-
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    parts = Path(member.name).parts
-    if "__pycache__" in parts or ".git" in parts:
-        return None
-    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-        return None  # a pipe or a device is no part of an app
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
-
-
-def _error(reply: httpx.Response) -> Exception:
-    try:
-        value = reply.json()
-        text = value.get("error") or "; ".join(e["detail"] for e in value["errors"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        text = reply.text[:200] or f"HTTP {reply.status_code}"
-    if reply.status_code == httpx.codes.NOT_FOUND:
-        return NotFound(text)
-    return PeerError(text) if reply.status_code >= 500 else InputError(text)
 
 
 def dump(value: Any) -> None:

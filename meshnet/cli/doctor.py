@@ -21,11 +21,11 @@ def doctor(json: bool) -> int:
     if json:
         print(json_module.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     elif not sys.stdout.isatty():
-        from meshnet.cli.tables import table
+        from meshnet.cli import tables
 
         # A pipe has no width to fold to: a line a check, for grep.
         heads = ("state", "check", "found", "remedy")
-        table(heads, ((row.state, row.name, row.detail, row.remedy) for row in rows))
+        tables.table(heads, ((row.state, row.name, row.detail, row.remedy) for row in rows))
     else:
         from rich.console import Console
         from rich.table import Table

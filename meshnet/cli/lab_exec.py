@@ -12,9 +12,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from meshnet.cli.complete import places
 from meshnet.model.errors import InputError, NotFound
 
-Target = Annotated[str, typer.Argument(metavar="TARGET", help="NODE, or APP[/INDEX].")]
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="NODE, or APP[/INDEX].", autocompletion=places)
+]
 User = Annotated[bool, typer.Option("--user", help="As the app's user, with its environment.")]
 Sidecar = Annotated[bool, typer.Option("--sidecar", help="In its sidecar's container.")]
 Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")]
@@ -167,9 +170,9 @@ def _shell(where: Place) -> list[str]:
     """bash, or $SHELL where that is another one every place can see; its prompt names the place."""
     wanted = os.environ.get("SHELL", "")
     bash = Path("/bin/bash")
-    if wanted.startswith(("/bin/", "/usr/")) and Path(wanted).name != "bash":
-        if os.access(wanted, os.X_OK):
-            return _prompted(where, wanted)
+    other = wanted.startswith(("/bin/", "/usr/")) and Path(wanted).name != "bash"
+    if other and os.access(wanted, os.X_OK):
+        return _prompted(where, wanted)
     if not bash.exists():
         return _prompted(where, "/bin/sh")
     prompt = f"[{where.name}] \\w\\$ "

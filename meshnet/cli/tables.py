@@ -61,7 +61,7 @@ def _instances(found: dict[str, Any]) -> None:
     print()
 
 
-def _in_order(row: tuple[Any, ...]) -> tuple[str, int, str]:
+def _in_order(row: Sequence[Any]) -> tuple[str, int, str]:
     app, _, index = row[0].rpartition("/")
     return app, int(index), row[1]
 

@@ -14,13 +14,12 @@ import argparse
 import contextlib
 import ctypes
 import errno
+import importlib
 import os
-import resource
-import select
 import signal
 import sys
-import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 
 _NEWNS, _NEWNET, _NEWPID = 0x00020000, 0x40000000, 0x20000000
 # mnt, uts, ipc, net: what a container has of its own, but for the PID namespace.
@@ -34,12 +33,6 @@ _PTS = b"/dev/pts"
 _HOME, _HOME_OPTIONS = b"/root", b"mode=0700,size=64m"
 _ACCOUNTS = ("/etc/passwd", "/etc/group")
 _SYSTEM_IDS = range(1, 1000)
-# Signals that are about a process itself or about job control are not passed on.
-_OWN_SIGNALS = {
-    *(signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
-    *(signal.SIGCONT, signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL),
-    *(signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS, signal.SIGPIPE),
-}
 
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
@@ -119,21 +112,20 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def _terminals() -> int | None:
+def _terminals() -> int:
     """A detached copy of our /dev/pts, where the command has a terminal: its name is in there."""
     if not any(os.isatty(fd) for fd in range(3)):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
+        return -1
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
-    fd = libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, _PTS, flags)
-    return None if fd < 0 else int(fd)
+    return int(ctypes.CDLL(None).syscall(_SYS_OPEN_TREE, _AT_FDCWD, _PTS, flags))
 
 
-def _show_terminals(fd: int) -> None:
+def _show_terminals(tree: int) -> None:
     """Mount it in the container; without it a terminal works, but has no name (tty, screen)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall(_SYS_MOVE_MOUNT, fd, b"", _AT_FDCWD, _PTS, _MOVE_MOUNT_F_EMPTY_PATH)
-    os.close(fd)
+    if tree >= 0:
+        call = (_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, _PTS, _MOVE_MOUNT_F_EMPTY_PATH)
+        ctypes.CDLL(None).syscall(*call)
+        os.close(tree)
 
 
 def _furnish(accounts: dict[str, list[str]]) -> None:
@@ -153,6 +145,12 @@ def _furnish(accounts: dict[str, list[str]]) -> None:
         os.unlink(copy)
 
 
+def _sibling(name: str) -> ModuleType:
+    """A module beside this file, which -I keeps off the path; last, so it shadows no library's."""
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    return importlib.import_module(name)
+
+
 def _enter_container(options: argparse.Namespace) -> None:
     """Fork; the child returns inside the container, its stand-in never returns."""
     pidfd = os.pidfd_open(options.pid)
@@ -165,11 +163,12 @@ def _enter_container(options: argparse.Namespace) -> None:
     accounts = _system_accounts() if options.private_home else {}
     terminals = _terminals()
     _call("setns", pidfd, _NEWPID)  # of the child; a stand-in elsewhere keeps nothing alive
-    passed = signal.valid_signals() - _OWN_SIGNALS
+    outside = _sibling("stand_in")
+    passed = outside.passed_on()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed, signal.SIGCHLD})
     child = os.fork()
     if child:
-        _stand_in(child, pidfd, passed)
+        outside.stand_in(child, pidfd, passed)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.write(procs, b"0")
     _call("setns", pidfd, _CONTAINER_NS)
@@ -178,67 +177,9 @@ def _enter_container(options: argparse.Namespace) -> None:
     for fd in (pidfd, root, procs):
         os.close(fd)
     _private_mounts()
-    if terminals is not None:
-        _show_terminals(terminals)
+    _show_terminals(terminals)
     if options.private_home:
         _furnish(accounts)
-
-
-def _stand_in(child: int, container: int, passed: set[signal.Signals]) -> None:
-    """Pass signals on until the child ends, then end as it did."""
-    restore = _terminal()
-    while True:
-        info = signal.sigwaitinfo({*passed, signal.SIGCHLD})
-        if info.si_signo == signal.SIGCHLD:
-            pid, status = os.waitpid(child, os.WNOHANG)
-            if pid:
-                break
-        elif info.si_code <= 0:  # the terminal's own (SI_KERNEL) have reached the child too
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, info.si_signo)
-    restore(os.WIFSIGNALED(status))
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGKILL and select.select([container], [], [], 0)[0]:
-        print("meshnet: the instance has ended, and with it the command", file=sys.stderr)
-        os._exit(128 + signal.SIGKILL)
-    if code < 0:
-        _die_of(-code)
-    os._exit(code)
-
-
-def _die_of(number: int) -> None:
-    """End by a signal, as the child did: a shell's loop ends by Ctrl-C only then."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if number != signal.SIGKILL:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-    os.kill(os.getpid(), number)
-    os._exit(128 + number)
-
-
-def _terminal() -> Callable[[bool], None]:
-    """What puts the terminal back: to our process group, and its modes where the child was killed.
-
-    A shell in the container makes a group of its own the terminal's, and cannot name ours (it is
-    in another PID namespace) to give it back.
-    """
-    try:
-        terminal = os.open("/dev/tty", os.O_RDWR)
-        if os.tcgetpgrp(terminal) != os.getpgrp():
-            return lambda killed: None
-        modes = termios.tcgetattr(terminal)
-    except (OSError, termios.error):
-        return lambda killed: None
-
-    def restore(killed: bool) -> None:
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        with contextlib.suppress(OSError, termios.error):
-            if os.tcgetpgrp(terminal) != os.getpgrp():
-                os.tcsetpgrp(terminal, os.getpgrp())
-            if killed:
-                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
-
-    return restore
 
 
 def _become(uid: int | None, gid: int | None) -> None:

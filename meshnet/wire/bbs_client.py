@@ -136,9 +136,15 @@ class BbsClient:
         )
         await self._call(api.REMOVE_ACTUAL, request, _ACTUAL)
 
-    async def presence(self, cell_id: str, rep_address: str, ttl_seconds: int) -> None:
-        """Keep a cell's presence for `ttl_seconds` more."""
-        cell = pb.CellPresence(cell_id=cell_id, rep_address=rep_address)
+    async def presence(
+        self, cell_id: str, rep_address: str, ttl_seconds: int, room: int = 0
+    ) -> None:
+        """Keep a cell's presence for `ttl_seconds` more.
+
+        Args:
+            room: how many instances it takes; 0 = any number.
+        """
+        cell = pb.CellPresence(cell_id=cell_id, rep_address=rep_address, room=room)
         request = pb.CellPresenceRequest(cell=cell, ttl_seconds=ttl_seconds)
         await self._call(api.PRESENCE, request, pb.CellsResponse)
 

@@ -4,7 +4,10 @@
  * counts from then, whether or not a connection was free to send it. (A closed loop such as wrk's
  * sends later when answers are late, and so hides how long users would have waited.)
  *
- * usage: pace HOST PORT PATH RATE CONNECTIONS SECONDS   -> one line of JSON, microseconds
+ * usage: pace HOST PORT PATH RATE CONNECTIONS SECONDS [new]  -> one line of JSON, microseconds
+ *
+ * With `new` every request opens a connection of its own, CONNECTIONS at most at a time. What is not
+ * answered within SECONDS and a grace of 2 s is an error, with its latency until then.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,6 +18,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,8 +27,11 @@
 #define REPLY_BYTES 16384
 #define GRACE_NS (2 * NS)
 
+enum state { CLOSED, OPENING, OPEN };
+
 struct connection {
 	int fd;
+	enum state state;
 	int busy;
 	long long due;
 	size_t used;
@@ -33,10 +40,10 @@ struct connection {
 
 static struct addrinfo *target;
 static struct connection *connections;
-static int count, poll_fd;
+static int count, busy, poll_fd, renew;
 static char request[2048];
 static long long *latencies;
-static long answered, errors, size;
+static long answered, errors;
 
 static long long now(void)
 {
@@ -46,44 +53,79 @@ static long long now(void)
 	return t.tv_sec * NS + t.tv_nsec;
 }
 
-static void record(long long due)
+static void finish(struct connection *c, long *kind)
 {
-	if (answered + errors < size)
-		latencies[answered + errors] = now() - due;
+	if (!c->busy)
+		return;
+	latencies[answered + errors] = now() - c->due;
+	(*kind)++;
+	c->busy = 0;
+	busy--;
 }
 
-static int dial(struct connection *c)
+static void hang_up(struct connection *c)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-	int one = 1;
-
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 || connect(c->fd, target->ai_addr, target->ai_addrlen))
-		return -1;
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	return epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event);
+	if (c->state != CLOSED)
+		close(c->fd);
+	c->state = CLOSED;
+	c->used = 0;
 }
 
 static void failed(struct connection *c)
 {
-	if (c->busy) {
-		record(c->due);
-		errors++;
+	finish(c, &errors);
+	hang_up(c);
+}
+
+static void put(struct connection *c)
+{
+	if (send(c->fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request))
+		failed(c);
+}
+
+/* The connection is made, or is not. */
+static void opened(struct connection *c)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+	socklen_t size = sizeof(int);
+	int error = 0, one = 1;
+
+	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	if (error || epoll_ctl(poll_fd, EPOLL_CTL_MOD, c->fd, &event)) {
+		failed(c);
+		return;
 	}
-	close(c->fd);
-	c->busy = 0;
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	c->state = OPEN;
+	if (c->busy)
+		put(c);
+}
+
+static void dial(struct connection *c)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
+
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0) {
+		failed(c);
+		return;
+	}
+	c->state = OPENING;
 	c->used = 0;
-	if (dial(c))
-		exit(3);
+	if ((connect(c->fd, target->ai_addr, target->ai_addrlen) && errno != EINPROGRESS) ||
+	    epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event))
+		failed(c);
 }
 
 static void ask(struct connection *c, long long due)
 {
 	c->busy = 1;
 	c->due = due;
-	c->used = 0;
-	if (send(c->fd, request, strlen(request), MSG_NOSIGNAL) < 0)
-		failed(c);
+	busy++;
+	if (c->state == CLOSED)
+		dial(c);
+	else if (c->state == OPEN)
+		put(c);
 }
 
 /* Bytes of a whole reply in the buffer, 0 for not yet, -1 for none that is understood. */
@@ -103,12 +145,12 @@ static long whole(struct connection *c)
 
 static void hear(struct connection *c)
 {
-	ssize_t got = recv(c->fd, c->data + c->used, REPLY_BYTES - c->used, MSG_DONTWAIT);
+	ssize_t got = recv(c->fd, c->data + c->used, REPLY_BYTES - c->used, 0);
 	long total;
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0) {
+	if (got <= 0 || !c->busy) {
 		failed(c);
 		return;
 	}
@@ -117,9 +159,10 @@ static void hear(struct connection *c)
 	if (total < 0 || (total > 0 && strncmp(c->data + 8, " 200", 4))) {
 		failed(c);
 	} else if (total > 0) {
-		record(c->due);
-		answered++;
-		c->busy = 0;
+		finish(c, &answered);
+		c->used = 0;
+		if (renew)
+			hang_up(c);
 	}
 }
 
@@ -127,26 +170,17 @@ static struct connection *idle(void)
 {
 	static int next;
 
-	for (int i = 0; i < count; i++) {
-		struct connection *c = &connections[(next + i) % count];
+	while (busy < count) {
+		struct connection *c = &connections[next];
 
-		if (!c->busy) {
-			next = (next + i + 1) % count;
+		next = (next + 1) % count;
+		if (!c->busy)
 			return c;
-		}
 	}
 	return NULL;
 }
 
-static int outstanding(void)
-{
-	int busy = 0;
-
-	for (int i = 0; i < count; i++)
-		busy += connections[i].busy;
-	return busy;
-}
-
+/* Until something arrives, but for so long at most. */
 static void wait_until(long long when)
 {
 	long long left = when - now();
@@ -159,8 +193,14 @@ static void wait_until(long long when)
 		pause.tv_nsec = left % NS;
 	}
 	ready = epoll_pwait2(poll_fd, events, 256, &pause, NULL);
-	for (int i = 0; i < ready; i++)
-		hear(events[i].data.ptr);
+	for (int i = 0; i < ready; i++) {
+		struct connection *c = events[i].data.ptr;
+
+		if (c->state == OPENING)
+			opened(c);
+		else if (c->state == OPEN)
+			hear(c);
+	}
 }
 
 static int by_size(const void *a, const void *b)
@@ -172,56 +212,63 @@ static int by_size(const void *a, const void *b)
 
 static double at(double share)
 {
-	long last = answered + errors - 1;
+	return latencies[(long)(share * (answered + errors - 1))] / 1000.0;
+}
 
-	return last < 0 ? 0 : latencies[(long)(share * last)] / 1000.0;
+static void run(long size, long long step)
+{
+	long long start = now(), end = start + size * step + GRACE_NS;
+	long sent = 0;
+
+	while ((sent < size || busy) && now() < end) {
+		while (sent < size && start + sent * step <= now() && busy < count) {
+			ask(idle(), start + sent * step);
+			sent++;
+		}
+		/* With all connections busy only an answer helps. */
+		wait_until(sent < size && busy < count ? start + sent * step : end);
+	}
+	for (int i = 0; i < count; i++)
+		failed(&connections[i]);
+	for (; sent < size; sent++) {
+		latencies[answered + errors] = now() - (start + sent * step);
+		errors++;
+	}
 }
 
 int main(int argc, char **argv)
 {
 	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
-	long long start, end, step;
-	long sent = 0;
+	long rate = argc > 4 ? atol(argv[4]) : 0, size;
 
-	if (argc != 7 || getaddrinfo(argv[1], argv[2], &hints, &target)) {
-		fprintf(stderr, "pace: cannot resolve, or usage: HOST PORT PATH RATE CONNECTIONS SECONDS\n");
+	renew = argc == 8 && !strcmp(argv[7], "new");
+	count = argc > 5 ? atoi(argv[5]) : 0;
+	size = argc > 6 ? (long)(atof(argv[6]) * rate) : 0;
+	if (argc != 7 + renew || rate < 1 || count < 1 || size < 1) {
+		fprintf(stderr, "usage: pace HOST PORT PATH RATE CONNECTIONS SECONDS [new]\n");
 		return 2;
 	}
-	snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s:%s\r\n\r\n", argv[3], argv[1],
-		 argv[2]);
-	step = NS / atol(argv[4]);
-	count = atoi(argv[5]);
-	size = atof(argv[6]) * NS / step;
+	if (getaddrinfo(argv[1], argv[2], &hints, &target)) {
+		fprintf(stderr, "pace: cannot resolve %s\n", argv[1]);
+		return 2;
+	}
+	snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s:%s\r\n%s\r\n", argv[3], argv[1],
+		 argv[2], renew ? "Connection: close\r\n" : "");
+	/* The kernel may otherwise wake us 50 us late, which would count as latency. */
+	prctl(PR_SET_TIMERSLACK, 1);
 	connections = calloc(count, sizeof(*connections));
-	latencies = calloc(size + 1, sizeof(*latencies));
+	latencies = calloc(size, sizeof(*latencies));
 	poll_fd = epoll_create1(EPOLL_CLOEXEC);
-	for (int i = 0; i < count; i++) {
-		if (dial(&connections[i])) {
-			perror("pace: connect");
-			return 3;
-		}
+	if (!connections || !latencies || poll_fd < 0) {
+		perror("pace");
+		return 3;
 	}
-	start = now();
-	while (sent < size) {
-		struct connection *c;
-
-		while (sent < size && start + sent * step <= now() && (c = idle()))
-			ask(c, start + sent++ * step);
-		/* With all connections busy only an answer helps; look again soon. */
-		wait_until(start + sent * step > now() ? start + sent * step : now() + NS / 10000);
-	}
-	end = now() + GRACE_NS;
-	while (outstanding() && now() < end)
-		wait_until(end);
-	for (int i = 0; i < count; i++) {
-		if (connections[i].busy) {
-			record(connections[i].due);
-			errors++;
-		}
-	}
-	qsort(latencies, answered + errors, sizeof(*latencies), by_size);
+	for (int i = 0; !renew && i < count; i++)
+		dial(&connections[i]);
+	run(size, NS / rate);
+	qsort(latencies, size, sizeof(*latencies), by_size);
 	printf("{\"sent\": %ld, \"answered\": %ld, \"errors\": %ld, \"p50_us\": %.1f, \"p90_us\": %.1f, "
 	       "\"p99_us\": %.1f, \"max_us\": %.1f}\n",
-	       sent, answered, errors, at(0.5), at(0.9), at(0.99), at(1));
+	       size, answered, errors, at(0.5), at(0.9), at(0.99), at(1));
 	return 0;
 }

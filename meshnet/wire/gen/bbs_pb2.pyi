@@ -492,14 +492,16 @@ class EventsByCellId(_message.Message):
     def __init__(self, cell_id: _Optional[str] = ...) -> None: ...
 
 class CellPresence(_message.Message):
-    __slots__ = ("cell_id", "rep_address", "zone")
+    __slots__ = ("cell_id", "rep_address", "zone", "room")
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     REP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ZONE_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
     cell_id: str
     rep_address: str
     zone: str
-    def __init__(self, cell_id: _Optional[str] = ..., rep_address: _Optional[str] = ..., zone: _Optional[str] = ...) -> None: ...
+    room: int
+    def __init__(self, cell_id: _Optional[str] = ..., rep_address: _Optional[str] = ..., zone: _Optional[str] = ..., room: _Optional[int] = ...) -> None: ...
 
 class CellPresenceRequest(_message.Message):
     __slots__ = ("cell", "ttl_seconds")

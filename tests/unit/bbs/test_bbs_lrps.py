@@ -13,6 +13,7 @@ from bbs_process import desired, net_info
 
 from meshnet.bbs.auction import Auction
 from meshnet.bbs.events import MAX_QUEUED, Hub
+from meshnet.bbs.handlers import Handlers
 from meshnet.bbs.lrps import Lrps
 from meshnet.bbs.work import State
 from meshnet.model.errors import Conflict, InputError, NotFound, PlatformError
@@ -275,6 +276,37 @@ def test_presences_judged_late_are_not_judged(world: World) -> None:
         )
         auction.present("cell-2", "10.0.16.22", 1.0)
         assert world.at().actual_lrp_instance_key.cell_id == "cell-2"
+
+    asyncio.run(scenario())
+
+
+def test_what_has_no_room_waits_and_says_so_until_there_is_room(world: World) -> None:
+    async def scenario() -> None:
+        handlers = Handlers(world.lrps, Auction(world.lrps, world.store))
+        cell = pb.CellPresence(cell_id="cell-1", rep_address="10.0.16.21", room=2)
+        handlers.presence(pb.CellPresenceRequest(cell=cell, ttl_seconds=60))
+        handlers.desire(pb.DesireLRPRequest(desired_lrp=desired("a", 2)))
+        handlers.desire(pb.DesireLRPRequest(desired_lrp=desired("b", 1)))
+        assert world.at("a", 1).state == api.CLAIMED
+        waiting = world.at("b")
+        assert waiting.state == api.UNCLAIMED
+        assert waiting.placement_error == "insufficient resources: containers"
+        handlers.remove_desired(pb.RemoveDesiredLRPRequest(process_guid="a"))
+        assert (world.at("b").state, world.at("b").placement_error) == (api.CLAIMED, "")
+
+    asyncio.run(scenario())
+
+
+def test_a_cells_room_outlives_a_restart_of_bbs(world: World) -> None:
+    async def scenario() -> None:
+        Auction(world.lrps, world.store).present("cell-1", "10.0.16.21", 60, 1)
+        again = Auction(world.lrps, world.store)
+        again.resume(grace_seconds=60)
+        world.lrps.desire(desired("a", 2))
+        again.place_unclaimed()
+        assert [world.at("a", n).state for n in (0, 1)] == [api.CLAIMED, api.UNCLAIMED]
+        again.present("cell-1", "10.0.16.21", 60, 2)  # it has grown
+        assert world.at("a", 1).state == api.CLAIMED
 
     asyncio.run(scenario())
 

@@ -30,6 +30,20 @@ def test_instances_of_one_app_spread_before_cells_balance() -> None:
     assert balance.choose("app", []) is None
 
 
+def test_a_full_cell_gets_nothing_more_and_one_without_a_limit_any_number() -> None:
+    balance, room = converge.Balance(), {"cell-1": 1}
+    placed = []
+    for _ in range(4):
+        cell = balance.choose("app", ["cell-1", "cell-2"], room)
+        assert cell is not None
+        balance.add("app", cell)
+        placed.append(cell)
+    assert placed == ["cell-1", "cell-2", "cell-2", "cell-2"]
+    assert balance.choose("other", ["cell-1"], room) is None
+    balance.take("app", "cell-1")
+    assert balance.choose("other", ["cell-1"], room) == "cell-1"
+
+
 @given(st.lists(st.sampled_from("abc"), max_size=40), st.integers(1, 4))
 def test_spread_is_never_off_by_more_than_one(apps: list[str], count: int) -> None:
     cells = [f"cell-{n}" for n in range(count)]

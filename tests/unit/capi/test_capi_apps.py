@@ -246,7 +246,7 @@ def test_another_apps_droplet_is_refused(tmp_path: Path) -> None:
 def test_stats_show_a_row_for_each_wanted_instance(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         app = w.app("a", start=True)
-        w.ask("POST", f"/v3/processes/{app}/actions/scale", {"instances": 3}, 202)
+        w.ask("POST", f"/v3/processes/{app}/actions/scale", {"instances": 5}, 202)
         (process,) = w.bbs.desired
         net = pb.ActualLRPNetInfo(address="10.0.16.21", instance_address="10.255.1.2")
         for index, state in ((0, "RUNNING"), (1, "CRASHED")):
@@ -258,8 +258,17 @@ def test_stats_show_a_row_for_each_wanted_instance(tmp_path: Path) -> None:
                     actual_lrp_net_info=net, crash_reason="exit 1" if state == "CRASHED" else "",
                 )
             )  # fmt: skip
+        for index, error in ((2, ""), (3, "insufficient resources: containers")):
+            key = pb.ActualLRPKey(process_guid=process, index=index)
+            waiting = pb.ActualLRP(actual_lrp_key=key, state="UNCLAIMED", placement_error=error)
+            w.bbs.actual.append(waiting)
         rows = w.ask("GET", f"/v3/processes/{app}/stats", None, 200)["resources"]
-        assert [r["state"] for r in rows] == ["RUNNING", "CRASHED", "DOWN"]
+        assert [r["state"] for r in rows] == ["RUNNING", "CRASHED", "STARTING", "DOWN", "DOWN"]
+        assert [r["details"] for r in rows[2:]] == [
+            None,
+            "insufficient resources: containers",
+            None,
+        ]
         assert rows[0]["instance_internal_ip"] == "10.255.1.2" and rows[0]["cell_id"] == "cell-1"
         assert rows[1]["details"] == "exit 1"
         w.bbs.away = True

@@ -20,6 +20,7 @@ from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.gen import bbs_pb2 as pb
 
 HOST, SECRET = "127.0.0.1", "s" * 32
+ROOM = 20  # instances that the cell takes
 ROOMS = ("bbs", "copilot", "policy", "capi", "dns")
 
 
@@ -137,7 +138,7 @@ class Cell:
         async with BbsClient(self._url) as bbs:
             while True:
                 with contextlib.suppress(MeshnetError):
-                    await bbs.presence("cell-1", "http://10.0.16.21", 60)
+                    await bbs.presence("cell-1", "http://10.0.16.21", 60, ROOM)
                     async for event in bbs.events("cell-1"):
                         await self._take(bbs, event)
                 await asyncio.sleep(0.05)

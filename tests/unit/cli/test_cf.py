@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from control_plane import HOST, ROOMS, Cell, ControlPlane
+from control_plane import HOST, ROOM, ROOMS, Cell, ControlPlane
 
 from meshnet.cli.client import Client
 from meshnet.cli.main import main
@@ -100,6 +100,61 @@ def test_push_shows_the_running_app(cf: Cf, app_dir: Path) -> None:
     assert row["processes"] == "web:2/2" and row["routes"] == ["hello.istio.mesh.lab"]
 
 
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("Bad Name!", "bad-name"),
+        ("snake_Case", "snake-case"),
+        ("ünï.x", "nx"),
+        ("a" * 70, "a" * 63),
+    ],
+)
+def test_the_default_host_is_made_of_the_name(
+    cf: Cf, client: Client, app_dir: Path, name: str, host: str
+) -> None:
+    cf("push", name, "-p", str(app_dir), "-c", COMMAND, "--no-start")
+    assert [r["host"] for r in client.routes()] == [host]
+    assert client.app(name)["state"] == "STOPPED"
+
+
+def test_a_refused_push_leaves_an_app_that_was_there_as_it_was(
+    cf: Cf, client: Client, app_dir: Path
+) -> None:
+    cf("push", "a", "-p", str(app_dir), "-c", COMMAND, "--no-start")
+    before = client.app("a"), client.process(client.app("a")["guid"]), client.routes()
+    push = ("push", "a", "-p", str(app_dir))
+    assert "Instances must be" in cf(*push, "-n", "new", "-i", "99999", status=2)
+    assert "Memory in mb must" in cf(*push, "-n", "new", "-m", "99999G", status=2)
+    assert (client.app("a"), client.process(client.app("a")["guid"]), client.routes()) == before
+
+
+def test_an_interrupted_push_of_a_new_app_leaves_nothing(
+    cf: Cf, client: Client, app_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        assert client.apps() and client.routes()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "map_route", interrupt)
+    cf("push", "a", "-p", str(app_dir), "-c", COMMAND, status=130)
+    assert client.apps() == [] and client.routes() == []
+
+
+def test_more_than_the_cells_take_runs_as_far_as_it_fits_and_says_what_does_not(
+    cf: Cf, client: Client, app_dir: Path
+) -> None:
+    cf("push", "a", "-p", str(app_dir), "-c", COMMAND, "--no-route")
+    text = cf("scale", "a", "-i", str(ROOM + 2), status=1)
+    said = f"meshnet: {ROOM} of {ROOM + 2} run; instances {ROOM}-{ROOM + 1}: insufficient resources"
+    assert text.splitlines()[-1].startswith(said)
+    shown = cf("app", "a").splitlines()
+    assert f"#{ROOM}" in shown[-2] and "down" in shown[-2]
+    assert shown[-2].endswith("insufficient resources: containers")
+    cf("push", "b", "-p", str(app_dir), "-c", COMMAND, "--no-route", "--no-start")
+    cf("scale", "a", "-i", str(ROOM - 1))
+    cf("start", "b")  # there is room again
+
+
 def test_a_second_push_keeps_command_scale_and_routes(
     cf: Cf, client: Client, app_dir: Path
 ) -> None:
@@ -139,6 +194,13 @@ def test_scale_restart_and_environment(cf: Cf, client: Client, app_dir: Path) ->
         ("push ghost -p {app} -c ./missing", "program ./missing is not in"),
         ("push ghost -p {app}", "give one with -c"),
         ("push ghost -p {app} -c x -m lots", "want a number with M or G"),
+        ("push ghost -p {app} -c x -m 99999G", "Memory in mb must be between"),
+        ("push ghost -p {app} -c x -i 99999", "Instances must be between"),
+        ("push ghost -p {app} -c x -n bad!", "Host must be either"),
+        ("push ghost -p {app} -c x -d nowhere.lab", "Domain 'nowhere.lab' not found."),
+        ("push ghost -p {app} -c x --route-path a?b", "Path cannot contain a question mark"),
+        ("push !!! -p {app} -c x", "makes no host name: give one with -n"),
+        ("push {app}/app.py -p {app}/app.py -c x", "is not a directory"),
         ("app ghost", "App 'ghost' not found."),
         ("scale ghost -i 2", "App 'ghost' not found."),
         ("create-route nowhere.lab -n x", "Domain 'nowhere.lab' not found."),

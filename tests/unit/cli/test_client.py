@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from meshnet.cli.client import from_environment, pack
+from meshnet.cli.client import from_environment
+from meshnet.cli.droplet import pack
 from meshnet.model.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pytest
 from meshnet.cli.run import ROOMS
 from meshnet.model.errors import Conflict, InputError
 from netns_lab import lab, topology
-from netns_lab.daemons import Secrets, daemons
+from netns_lab.daemons import Secrets, daemons, room
 from netns_lab.paths import Paths
 
 LABS = Path(lab.__file__).parent / "labs"
@@ -90,6 +90,40 @@ def test_every_daemons_configuration_fits_its_room() -> None:
         assert parse(module.Config, daemon.config)
 
 
+@pytest.mark.parametrize(
+    ("memory_mib", "cells", "most"),
+    [(1024, 2, 16), (8192, 2, 64), (24105, 2, 229), (999999, 1, 250)],
+)
+def test_a_cell_takes_what_fits_into_the_memory(memory_mib: int, cells: int, most: int) -> None:
+    assert room(memory_mib, cells) == most
+
+
 def test_every_daemons_name_is_its_own() -> None:
     names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("s", "p"), "/envoy")]
     assert len(names) == len(set(names)) == 20
+
+
+def test_a_cells_mode_is_its_own_or_the_labs() -> None:
+    nodes = [*NODES, {"name": "cell-2", "role": "cell", "mode": "kernel"}]
+    lab = topology.parse(document(mode="ebpf", sockmap=True, nodes=nodes))
+    one, two = lab.of("cell")
+    assert str(lab.redirection(one)) == "ebpf+sockmap"
+    assert str(lab.redirection(two)) == "kernel"
+    configs = {d.name: d.config for d in daemons(lab, Paths("x"), Secrets("s", "p"), "/envoy")}
+    assert (configs["cell.cell"]["mode"], configs["cell.cell"]["sockmap"]) == ("ebpf", True)
+    assert (configs["cell-2.cell"]["mode"], configs["cell-2.cell"]["sockmap"]) == ("kernel", False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mode": "fast"}, "mode"),
+        ({"mode": "kernel", "sockmap": True}, "sockmap"),
+        ({"nodes": "client"}, "is no cell"),
+    ],
+)
+def test_modes_that_make_no_sense_are_refused(changes: dict[str, Any], says: str) -> None:
+    if "nodes" in changes:
+        changes = {"nodes": [{**row, "mode": "off"} for row in document()["nodes"]]}
+    with pytest.raises(InputError, match=says):
+        topology.parse(document(**changes))

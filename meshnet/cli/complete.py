@@ -1,0 +1,34 @@
+"""Names for shell completion: what cannot be found out at once is not offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+def apps(incomplete: str) -> list[str]:
+    """Apps of the lab that is up, or of the API in the environment."""
+    return _names(incomplete, _apps)
+
+
+def places(incomplete: str) -> list[str]:
+    """Nodes and apps of the lab that is up."""
+    return _names(incomplete, lambda: [*_nodes(), *_apps()])
+
+
+def _names(incomplete: str, find: Callable[[], Iterable[str]]) -> list[str]:
+    try:
+        return sorted(name for name in find() if name.startswith(incomplete))
+    except Exception:  # whatever it is, a half-typed line is no place to hear of it
+        return []
+
+
+def _apps() -> list[str]:
+    from meshnet.cli.client import from_environment
+
+    return [app["name"] for app in from_environment(timeout=1.0).apps()]
+
+
+def _nodes() -> list[str]:
+    from netns_lab import paths, status
+
+    return [node["name"] for node in status.lab(paths.chosen())["nodes"]]

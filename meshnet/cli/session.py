@@ -1,0 +1,75 @@
+"""A user's session at the public API: requests with a token, errors as ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from meshnet.model.errors import InputError, NotFound, PeerError
+
+TIMEOUT_SECONDS = 30.0
+
+
+class Session:
+    """Requests as one user. Methods raise InputError, NotFound and PeerError."""
+
+    def __init__(
+        self, api: str, user: str, password: str, *, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._http = httpx.Client(base_url=api, timeout=timeout, trust_env=False)
+        self._login = {"grant_type": "password", "username": user, "password": password}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    # --- requests ---
+
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """One request as the user; refused ones raise with the API's own text."""
+        reply = self.request(method, path, body, **options)
+        if reply.status_code >= 400:
+            raise _error(reply)
+        return reply
+
+    def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """One request as the user, whatever comes back."""
+        if "authorization" not in self._http.headers:
+            self._authenticate()
+        return self._send(method, path, json=body, **options)
+
+    def get(self, path: str, **params: str) -> Any:
+        """GET, as JSON."""
+        return self.call("GET", path, params=params).json()
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """POST, as JSON where there is a body."""
+        reply = self.call("POST", path, body)
+        return reply.json() if reply.content else {}
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        if options.get("json") is None:
+            options.pop("json", None)
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.HTTPError as exc:
+            where = self._http.base_url
+            raise PeerError(f"the API at {where} does not answer ({type(exc).__name__})") from exc
+
+    def _authenticate(self) -> None:
+        reply = self._send("POST", "/oauth/token", data=self._login, auth=("cf", ""))
+        if reply.status_code != httpx.codes.OK:
+            raise InputError("credentials were rejected: check CF_USER and CF_PASSWORD")
+        self._http.headers["authorization"] = f"bearer {reply.json()['access_token']}"
+
+
+def _error(reply: httpx.Response) -> Exception:
+    try:
+        value = reply.json()
+        text = value.get("error") or "; ".join(e["detail"] for e in value["errors"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        text = reply.text[:200] or f"HTTP {reply.status_code}"
+    if reply.status_code == httpx.codes.NOT_FOUND:
+        return NotFound(text)
+    return PeerError(text) if reply.status_code >= 500 else InputError(text)

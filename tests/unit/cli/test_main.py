@@ -1,0 +1,148 @@
+"""What the `meshnet` command says to those who mistype, ask for help, or pipe."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshnet.cli import lab_exec, tables
+from meshnet.cli.main import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("nope", "meshnet: No such command 'nope' (see meshnet -h)"),
+        ("--bogus", "meshnet: No such option: --bogus (see meshnet -h)"),
+        ("lab nope", "meshnet lab: No such command 'nope' (see meshnet lab -h)"),
+        ("cf push", "meshnet cf push: Missing argument 'APP' (see meshnet cf push -h)"),
+        ("cf scale x -i nine", "meshnet cf scale: Invalid value for '-i'"),
+        ("lab exec", "meshnet lab exec: Missing argument 'TARGET'"),
+        ("lab exec hello", "meshnet lab exec: Missing argument 'COMMAND...'"),
+        ("lab exec hello --", "meshnet lab exec: Missing argument 'COMMAND...'"),
+        ("run", "meshnet: usage: meshnet run ROOM --config FILE"),
+        ("run nope --config x", "meshnet: usage: meshnet run ROOM --config FILE"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], line: str, says: str
+) -> None:
+    status, out, err = run(capsys, *line.split())
+    assert (status, out) == (2, "")
+    assert err.startswith(says) and err.count("\n") == 1, err
+
+
+def test_what_was_typed_moves_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "lab", "\x1b[2Jx\ny")
+    assert status == 2 and "\x1b" not in err and err.count("\n") == 1
+    assert "\\x1b[2Jx" in err
+
+
+def test_help_is_short_or_long_and_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ((), ("lab",), ("cf", "push"), ("lab", "exec"), ("run",)):
+        for flag in ("-h", "--help"):
+            status, out, _ = run(capsys, *words, flag)
+            assert status == 0 and out.startswith("Usage: meshnet")
+    assert "run " in run(capsys, "-h")[1]
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "--version")
+    assert status == 0 and out.startswith("meshnet ") and out.split()[1][0].isdigit()
+
+
+def test_completion_offers_commands_and_is_silent_without_a_lab(tmp_path: Path) -> None:
+    def complete(line: str) -> list[str]:
+        variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1),
+                     "_MESHNET_COMPLETE": "complete_bash", "MESHNET_LAB": "nolab",
+                     "PATH": "/usr/bin:/bin"}  # fmt: skip
+        command = [sys.executable, "-m", "meshnet.cli.main"]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert {"up", "exec", "shell"} <= set(complete("meshnet lab "))
+    assert complete("meshnet lab exec x") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("client -- curl --user me", "curl --user me"),
+        ("client curl --user me", "curl --user me"),
+        ("hello --user curl -s", "curl -s"),
+        ("--user hello ls --help", "ls --help"),
+        ("--lab x hello --sidecar ls --lab y", "ls --lab y"),
+        ("--lab=x hello ls -- z", "ls -- z"),
+        ("hello -- -x", "-x"),
+        ("hello", ""),
+        ("hello --help", ""),
+        ("", ""),
+    ],
+)
+def test_everything_from_the_commands_name_on_is_the_commands(line: str, command: str) -> None:
+    found = lab_exec.split(line.split())
+    rest = found[found.index("--") + 1 :] if "--" in found else []
+    assert " ".join(rest) == command
+
+
+def test_root_takes_nothing_from_an_app_that_makes_it_run_the_apps_code() -> None:
+    theirs = {"LD_PRELOAD": "/home/vcap/app/x.so", "BASH_ENV": "x", "PYTHONPATH": "x", "PORT": "1",
+              "PATH": "/home/vcap/app", "VCAP_APPLICATION": "{}", "CF_INSTANCE_INDEX": "0",
+              "HOME": "/home/vcap/app", "GREETING": "hola"}  # fmt: skip
+    ours = {"TERM": "xterm", "SECRET": "x", "LD_PRELOAD": "y"}
+    root = lab_exec.app_environment(theirs, ours, as_user=False)
+    assert {k for k in root if k in theirs} == {
+        "PORT", "VCAP_APPLICATION", "CF_INSTANCE_INDEX", "PATH", "HOME"
+    }  # fmt: skip
+    assert root["HOME"] == "/root" and root["PATH"].startswith("/usr/") and root["TERM"] == "xterm"
+    user = lab_exec.app_environment(theirs, ours, as_user=True)
+    assert user == {**theirs, "TERM": "xterm"}
+
+
+def test_a_node_has_no_use_for_this_machines_proxies() -> None:
+    ours = {"http_proxy": "x", "HTTPS_PROXY": "x", "No_Proxy": "x", "PATH": "/bin"}
+    assert lab_exec.node_environment(ours) == {"PATH": "/bin"}
+
+
+def test_a_piped_doctor_is_a_line_a_check(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from meshnet.kernel import probe
+
+    long = "x" * 200
+    monkeypatch.setattr(probe, "run", lambda: [probe.Probe("a", "missing", long, "mend it")])
+    status, out, _ = run(capsys, "doctor")
+    assert status == 3
+    assert out.splitlines()[1].split() == ["missing", "a", long, "mend", "it"]
+
+
+def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"guid": "i" * 36, "app_guid": "a" * 36, "index": 10, "state": "RUNNING", "mode": "ebpf",
+           "sockmap": True, "address": "10.255.1.2", "host_port": 61000}  # fmt: skip
+    proxy = {"id": "i" * 36, "in_step": True, "connected": True, "pushes": 1, "rejected": 0,
+             "last_error": ""}  # fmt: skip
+    found = {
+        "lab": "x",
+        "daemons": [],
+        "lb": {},
+        "cells": {"cell-1": {"instances": [row, {**row, "index": 2}], "counters": {}}, "b": None},
+        "pilots": {"cell-1": {"proxies": [proxy, {**proxy, "id": "router~1.2.3.4~router-1~x"}]}},
+        "apps": {"a" * 36: "hello"},
+    }
+    tables.show_status(found)
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[3:5] == ["hello/2", "hello/10"]
+    assert "router-1" in lines and "ebpf sockmap" not in lines
+    tables.show_status({**found, "apps": {}})
+    assert "aaaaaaaa/2" in capsys.readouterr().out
