@@ -277,7 +277,9 @@ def network(text: str) -> ipaddress.IPv4Network:
 def free_network(taken: Iterable[tuple[str, str]]) -> str:
     """The first /24 for a lab that overlaps nothing taken. Raises Conflict."""
     used = [network(text) for text, _ in taken]
-    for candidate in AUTO_BASE.subnets(new_prefix=24):
+    # The first one is the default lab's own, and the last to be given to another.
+    first, *others = AUTO_BASE.subnets(new_prefix=24)
+    for candidate in (*others, first):
         if not any(candidate.overlaps(one) for one in used):
             return str(candidate)
     raise Conflict(f"no free /24 in {AUTO_BASE}: take a lab down, or name an underlay in the file")

@@ -80,6 +80,14 @@ def test_a_network_that_the_host_has_is_refused_and_auto_goes_around_it() -> Non
     assert topology.free_network(taken) == "10.0.20.0/24"
 
 
+def test_the_default_labs_network_is_the_last_to_be_given_away() -> None:
+    assert topology.free_network([]) == "10.0.17.0/24"
+    others = [(f"10.0.{n}.0/24", "lab") for n in range(17, 32)]
+    assert topology.free_network(others) == "10.0.16.0/24"
+    with pytest.raises(Conflict, match="no free /24"):
+        topology.free_network([*others, ("10.0.16.0/24", "lab 'mesh'")])
+
+
 def test_every_daemons_configuration_fits_its_room() -> None:
     import importlib
 
