@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from meshnet.model.errors import InputError, MeshnetError, PeerError
@@ -72,6 +73,8 @@ def _ask(paths: Paths, cell: str, guid: str, redirection: Redirection | None) ->
         "app_guid": guid,
         "mode": redirection.mode if redirection else "",
         "sockmap": bool(redirection and redirection.sockmap),
+        # CLOCK_MONOTONIC: an agent that hangs must not switch after we have said that it failed.
+        "until": time.monotonic() + status.timeout() / 2,
     }
     answer = status.put(paths.socket(cell, "cell"), "/mode", body)
     if answer is None:

@@ -15,9 +15,14 @@ _TIMEOUT = 2.0
 _NAMED = 4  # that many daemons are waited for by name
 
 
+def timeout() -> float:
+    """Seconds that a daemon's status socket is given to answer."""
+    return patient(_TIMEOUT)
+
+
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=patient(_TIMEOUT))
+        super().__init__("localhost", timeout=timeout())
         self._path = path
 
     def connect(self) -> None:

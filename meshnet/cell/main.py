@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,9 @@ def _status(agent: Agent) -> Starlette:
         try:
             body = await request.json()
             redirection = Redirection(body["mode"], body["sockmap"]) if body["mode"] else None
+            # Who asked has given up and told the user so.
+            if time.monotonic() > float(body["until"]):
+                raise InputError("asked too long ago")
             before = await agent.set_mode(str(body["app_guid"]), redirection)
         except (ValueError, KeyError, TypeError) as exc:
             return JSONResponse({"error": f"not a mode: {exc}"}, status_code=400)

@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Measure: how fast routes serve, what redirection costs."
 )
 
-QUICK_ROUNDS, FULL_ROUNDS = 6, 8
+QUICK_ROUNDS, FULL_ROUNDS = 10, 14
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")]
 
 
@@ -43,9 +43,9 @@ def redirection(
     kind: Annotated[list[str] | None, typer.Option("--kind", help="keep-alive or new.")] = None,
     place: Annotated[list[str] | None, typer.Option("--place", help="same or across.")] = None,
     rounds: Annotated[
-        int | None, typer.Option("--rounds", min=1, max=1000, help="Default 8, --quick 6.")
+        int | None, typer.Option("--rounds", min=1, max=1000, help="Default 14, --quick 10.")
     ] = None,
-    seconds: Annotated[int, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 2,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 1,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Of all chance. Default: by the clock.")
     ] = None,

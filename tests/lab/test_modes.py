@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,12 +13,13 @@ import pytest
 from meshnet.inspect import Lab
 from meshnet.inspect.flows import FlowEvents
 from meshnet.kernel import launch
-from meshnet.model.errors import InputError, NotFound
+from meshnet.model.errors import InputError, NotFound, PeerError
 from meshnet.model.modes import MODES
-from netns_lab import modes
+from netns_lab import modes, status
 from netns_lab.stage import SAMPLES, Stage
 
 from .conftest import meshnet
+from .test_policy import wait
 
 pytestmark = pytest.mark.sudo
 URL = "http://backend.istio.apps.internal:8080/"
@@ -129,6 +132,22 @@ def test_an_app_that_starts_later_is_in_its_mode(modal: Stage) -> None:
     modal.client.wait_running(guid)
     assert {row["mode"] for row in modal.instances("hola")} == {"kernel"}
     modal.client.scale(guid, 1)
+
+
+def test_an_agent_that_hangs_does_not_switch_later(modal: Stage) -> None:
+    daemons = status.collect(modal.paths)["daemons"]
+    pid = next(d["pid"] for d in daemons if d["name"] == "cell-2.cell")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(PeerError, match="cell-2 does not answer"):
+            modes.set_mode(modal.paths, "hello", "off")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait(lambda: len(modal.instances("hello")) == 2)
+    assert {row["mode"] for row in modal.instances("hello")} == {"ebpf"}
+    # Requests are taken in turn: this one comes after the one that waited.
+    modes.set_mode(modal.paths, "hola", "ebpf")
+    assert {row["mode"] for row in modal.instances("hello")} == {"ebpf"}
 
 
 def test_bad_input_changes_nothing(modal: Stage) -> None:
