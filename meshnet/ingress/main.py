@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meshnet.model.patience import patient
 from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, node_id
 from meshnet.wire import runtime
 
@@ -85,7 +86,7 @@ def run(config: dict[str, Any]) -> None:
 
 
 def _announce(admin: str) -> None:
-    deadline = time.monotonic() + _LIVE_WITHIN_SECONDS
+    deadline = time.monotonic() + patient(_LIVE_WITHIN_SECONDS)
     while time.monotonic() < deadline:
         if live(admin):
             runtime.notify_ready()

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,20 +38,20 @@ class Config:
 class Watched:
     """One who watches: what to send, and what was lost."""
 
-    def __init__(self, writer: asyncio.StreamWriter, lost_before: int) -> None:
-        self.writer = writer
+    def __init__(self, writer: asyncio.StreamWriter, lost_before: int, stride: int) -> None:
+        self.writer, self._stride = writer, stride
         self._lost_before, self._dropped, self._said = lost_before, 0, 0
 
-    def offer(self, records: Sequence[bytes], lost_in_kernel: int) -> None:
+    def offer(self, chunk: bytes, lost_in_kernel: int) -> None:
         """Send, or count as lost what this one is too slow for."""
         transport = self.writer.transport
         if transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
-            self._dropped += len(records)
+            self._dropped += len(chunk) // self._stride
             return
         lost = lost_in_kernel - self._lost_before + self._dropped
-        if records or lost != self._said:
+        if chunk or lost != self._said:
             self._said = lost
-            self.writer.write(flow_stream.message(lost, records))
+            self.writer.write(flow_stream.message(lost, chunk, self._stride))
 
 
 class Observer:
@@ -69,10 +68,11 @@ class Observer:
     async def watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one who watches, until they hang up."""
         if not self._all:
-            self._ring.read()  # leftovers
+            self._ring.chunk()  # leftovers
             self._renew()
-        one = Watched(writer, self._lost())
-        writer.write(flow_stream.message(0, ()))  # from here on nothing is missed
+        one = Watched(writer, self._lost(), self._ring.stride)
+        # From here on nothing is missed.
+        writer.write(flow_stream.message(0, b"", self._ring.stride))
         self._all.add(one)
         self._someone.set()
         try:
@@ -89,9 +89,9 @@ class Observer:
                 self._someone.clear()
                 await self._someone.wait()
             self._renew()
-            records, lost = self._ring.read(), self._lost()
+            chunk, lost = self._ring.chunk(), self._lost()
             for one in list(self._all):
-                one.offer(records, lost)
+                one.offer(chunk, lost)
             await asyncio.sleep(POLL_SECONDS)
 
     def _renew(self) -> None:

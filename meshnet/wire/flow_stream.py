@@ -1,21 +1,23 @@
 """The arrow from a cell's observer to whoever watches: a unix socket that sends flow events.
 
-A message is a header, {u64 lost, u32 count, u32 record bytes} in the host's byte order, and `count`
-records as bpf/include/abi.h has `struct flow_event`. `lost` is how many events this watcher has
-missed since it connected. Nothing is sent the other way.
+A message is a header, {u64 lost, u32 count, u32 stride} in the host's byte order, and `count`
+records of `stride` bytes: 8 that mean nothing, and a `struct flow_event` of bpf/include/abi.h. So
+they come out of the ring buffer, and are handed on untouched. `lost` is how many events this
+watcher has missed since it connected. Nothing is sent the other way.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from meshnet.model.errors import PeerError
 
 _HEADER = struct.Struct("=QII")
+_BEFORE = 8  # of each record
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -27,10 +29,9 @@ class Batch:
     records: tuple[bytes, ...]
 
 
-def message(lost: int, records: Sequence[bytes]) -> bytes:
-    """A message's bytes."""
-    size = len(records[0]) if records else 0
-    return _HEADER.pack(lost, len(records), size) + b"".join(records)
+def message(lost: int, chunk: bytes, stride: int) -> bytes:
+    """A message's bytes; `chunk` is whole records of `stride` bytes."""
+    return _HEADER.pack(lost, len(chunk) // stride, stride) + chunk
 
 
 class Watcher:
@@ -75,7 +76,8 @@ class Watcher:
                 return
             body = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
-            yield Batch(lost, tuple(body[i : i + size] for i in range(0, len(body), size or 1)))
+            starts = range(0, len(body), size or 1)
+            yield Batch(lost, tuple(body[i + _BEFORE : i + size] for i in starts))
 
     def close(self) -> None:
         """Hang up."""

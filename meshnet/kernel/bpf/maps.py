@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from meshnet.kernel.bpf import syscall
 from meshnet.kernel.bpf.abi import Counter
 from meshnet.model.errors import KernelError
+from meshnet.model.patience import patient
 
 Data = Any  # a ctypes value; ctypes' own stubs have no public common base
 K = TypeVar("K")
@@ -89,7 +90,7 @@ def wait_for_pin(path: Path, wait_s: float) -> None:
     Raises:
         KernelError: ENOENT where it is not there in time.
     """
-    deadline = time.monotonic() + wait_s
+    deadline = time.monotonic() + patient(wait_s)
     while not path.exists():
         if time.monotonic() >= deadline:
             text = f"no BPF map is pinned at {path}: start the cell agent first"

@@ -58,23 +58,35 @@ class Ring:
         finally:
             os.close(fd)
 
+    @property
+    def stride(self) -> int:
+        """Bytes from one record of a chunk to the next."""
+        return self._stride
+
     def read(self) -> list[bytes]:
         """The records written since the last call, oldest first."""
+        chunk = self.chunk()
+        return [
+            chunk[start + _HEADER : start + self._stride]
+            for start in range(0, len(chunk), self._stride)
+        ]
+
+    def chunk(self) -> bytes:
+        """The same in one piece, each record behind the 8 bytes that the kernel puts before it."""
         begin = _POSITION.unpack_from(self._consumer)[0]
         end = _POSITION.unpack_from(self._rest)[0]
         if begin == end:
-            return []
+            return b""
         offset = mmap.PAGESIZE + begin % self._size
         raw = self._rest[offset : offset + end - begin]
         # Of one size, so the length words stand at a fixed distance.
         lengths = memoryview(raw).cast("I")[:: self._stride // 4].tolist()
-        count = next((i for i, n in enumerate(lengths) if n & _BUSY), len(lengths))
-        records = [
-            raw[start + _HEADER : start + self._stride]
-            for start in range(0, count * self._stride, self._stride)
-        ]
+        count = len(lengths)
+        if max(lengths) & _BUSY:
+            count = next(i for i, n in enumerate(lengths) if n & _BUSY)
+            raw = raw[: count * self._stride]
         _POSITION.pack_into(self._consumer, 0, begin + count * self._stride)
-        return records
+        return raw
 
     def close(self) -> None:
         """Unmap; what is written meanwhile waits for the next reader."""

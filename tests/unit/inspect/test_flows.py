@@ -112,7 +112,9 @@ def test_lines_and_objects_say_who_and_why() -> None:
 def test_the_stream_comes_in_pieces_and_ends(tmp_path: Path) -> None:
     path = tmp_path / "s"
     records = [event(time_ns=n) for n in range(3)]
-    wire = message(0, ()) + message(7, records)
+    stride = 8 + len(records[0])
+    chunk = b"".join(b"ignored." + record for record in records)
+    wire = message(0, b"", stride) + message(7, chunk, stride)
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
