@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from meshnet.model.errors import PeerError
+from meshnet.model.patience import patient
 
 # What finds no cell for so long, while nothing else starts, is not going to.
 SETTLED_SECONDS = 3.0
@@ -50,7 +51,7 @@ class Progress:
             details = row["details"] or "no reason given"
             raise PeerError(f"Start unsuccessful: instance {row['index']} crashed: {details}")
         waiting = [row for row in rows if row["state"] == "DOWN" and row["details"]]
-        settled = self._now() - self._since > SETTLED_SECONDS
+        settled = self._now() - self._since > patient(SETTLED_SECONDS)
         if settled and waiting and len(waiting) + running == len(rows):
             raise NotPlaced(not_placed(waiting, running, len(rows)))
         if self.over():
