@@ -96,7 +96,8 @@ def chosen(name: str | None = None) -> Paths:
         InputError: several are up and none is named.
     """
     up = labs()
-    wanted = name or os.environ.get(LAB_VARIABLE)
+    # --lab "$UNSET" must not mean another lab.
+    wanted = name if name is not None else os.environ.get(LAB_VARIABLE) or None
     if wanted is None:
         if len(up) > 1 and DEFAULT_LAB not in up:
             raise InputError(f"several labs are up ({', '.join(up)}): name one with --lab")

@@ -5,12 +5,15 @@
 # usage: build-box.sh BOX-FILE      MIRROR=http://deb.debian.org names another mirror
 set -euo pipefail
 
+[ $# = 1 ] || { echo "usage: build-box.sh BOX-FILE" >&2; exit 2; }
 box=$(realpath -m "$1")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mirror=${MIRROR:-http://deb.debian.org}
 base=linux-image-cloud-amd64,linux-headers-cloud-amd64,grub-pc,systemd-sysv,dbus,udev,openssh-server,sudo,rsync,make,nftables,ifupdown,isc-dhcp-client
 [ "$(id -u)" = 0 ] || { echo "build-box: needs root (loop devices)" >&2; exit 3; }
 
+# Some 3 GB for a while: not in a /tmp that is memory.
+export TMPDIR=${TMPDIR:-/var/tmp}
 work=$(mktemp -d)
 loop='' node=''
 cleanup() {
@@ -99,6 +102,6 @@ qemu-img convert -O qcow2 -c disk.raw box.img
 printf '{"provider": "libvirt", "format": "qcow2", "virtual_size": 10}\n' >metadata.json
 printf 'Vagrant.configure("2") { |config| }\n' >Vagrantfile
 mkdir -p "$(dirname "$box")"
-tar czf "$box.new" metadata.json Vagrantfile box.img
-mv "$box.new" "$box"
+tar czf "$box.$$" metadata.json Vagrantfile box.img
+mv "$box.$$" "$box"
 say "$box ($(du -h "$box" | cut -f1))"

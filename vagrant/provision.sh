@@ -8,7 +8,9 @@ read -r -a lines <<<"${2:-}"
 cd /meshnet
 
 netns_lab/setup.sh
-meshnet lab up -f "$lab_file"
+# The machine has one lab, whichever its file: provisioning with another file replaces it.
+export MESHNET_LAB=mesh
+meshnet lab up --name "$MESHNET_LAB" -f "$lab_file"
 eval "$(meshnet lab env)"
 
 # The guest's ports 8080 and 8081, which Vagrant forwards, lead to the lab's ingress and API.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Boot the built box through `vagrant up` under emulation, with a lab of one cell in it, and ask its
-# ingress from here through the forwarded port. Needs root; touches nothing outside namespaces of its
-# own but /var/cache/meshnet/box and the packages it installs.
+# ingress and its API from here through the forwarded ports. Needs root; touches nothing outside
+# namespaces of its own but /var/cache/meshnet/box and the packages it installs.
+# usage: vm-test.sh      MESHNET_SLOW=N stretches the lab's deadlines (20)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,7 +10,51 @@ root=$(dirname "$here")
 cache=/var/cache/meshnet/box
 export DEBIAN_FRONTEND=noninteractive
 say() { printf 'vm-test: %s (%d s)\n' "$*" "$SECONDS" >&2; }
-[ "$(id -u)" = 0 ] || { echo "vm-test: needs root" >&2; exit 3; }
+die() { say "$*"; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "vm-test: needs root: run it through sudo" >&2; exit 3; }
+
+work='' holder='' slirp='' namespace='' policy=''
+inside() { nsenter -t "$holder" -n -m -- env -C "$work/tree/vagrant" "$@"; }
+# Until the command holds; a process that ended or a minute without is the end.
+await() {
+    local process=$1 what=$2 deadline=$((SECONDS + 60))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        if ! kill -0 "$process" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+            die "$what did not come up: $(tail -n 3 "$work"/*.log 2>/dev/null)"
+        fi
+        read -rt 0.2 <> <(:) || true
+    done
+}
+ours() {
+    local process
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/ns/net")" != "$namespace" ] || echo "${process#/proc/}"
+    done 2>/dev/null
+}
+cleanup() {
+    local status=$? process
+    trap - EXIT
+    set +e
+    [ -z "$policy" ] || rm -f "$policy"
+    if [ -n "$namespace" ]; then
+        timeout 120 nsenter -t "$holder" -n -m -- env -C "$work/tree/vagrant" \
+            vagrant destroy -f >"$work/destroy.log" 2>&1
+        # Whatever is left in the namespace is ours.
+        for process in $(ours); do kill "$process"; done
+        for _ in {1..50}; do [ -n "$(ours)" ] || break; read -rt 0.1 <> <(:); done
+        for process in $(ours); do kill -KILL "$process"; done
+    fi
+    [ -z "$holder" ] || kill "$holder" 2>/dev/null
+    [ -z "$slirp" ] || kill "$slirp" 2>/dev/null
+    wait 2>/dev/null
+    [ -z "$work" ] || rm -rf "$work"
+    [ "$status" = 0 ] || say "failed"
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 packages=(vagrant vagrant-libvirt qemu-system-x86 qemu-utils seabios ipxe-qemu libvirt-daemon
     libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients dnsmasq-base slirp4netns
@@ -22,52 +67,44 @@ if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"
     apt-get update -qq
     # Nothing is to start here: what runs, runs in the namespaces below.
-    policy=/usr/sbin/policy-rc.d
-    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; made_policy=1; }
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+    fi
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    [ -z "${made_policy:-}" ] || rm $policy
+    [ -z "$policy" ] || rm -f "$policy"
+    policy=''
 fi
 
+mkdir -p "$cache"
 hash=$(cat "$here/build-box.sh" "$root/netns_lab/apt-packages.txt" | sha256sum | cut -c1-16)
 box=$cache/$hash.box
 if [ ! -e "$box" ]; then
     say "building the box"
     "$here/build-box.sh" "$box"
+    find "$cache" -maxdepth 1 -name '*.box' ! -path "$box" -delete
 fi
-wheels=$cache/wheels-$(sha256sum "$root/requirements.lock" | cut -c1-16)
-if [ ! -e "$wheels" ]; then
-    say "fetching the Python packages: the guest may not reach an index"
-    rm -rf "$wheels.new"
-    "$root/.venv/bin/pip" download -q --require-hashes -r "$root/requirements.lock" -d "$wheels.new"
-    "$root/.venv/bin/pip" download -q setuptools wheel -d "$wheels.new"
-    mv "$wheels.new" "$wheels"
-fi
-
-work=$(mktemp -d /tmp/meshnet-vm.XXXXXX)
-holder='' slirp='' namespace=''
-inside() { nsenter -t "$holder" -n -m -- env -C "$work/tree/vagrant" "$@"; }
-cleanup() {
-    set +e
-    if [ -n "$holder" ]; then
-        inside vagrant destroy -f >"$work/destroy.log" 2>&1
-        for file in libvirtd virtlogd; do
-            [ ! -e "$work/run/$file.pid" ] || kill "$(cat "$work/run/$file.pid")"
-        done
-        [ -z "$slirp" ] || kill "$slirp"
-        # Whatever is left in the namespace is ours.
-        for process in /proc/[0-9]*; do
-            [ -n "$namespace" ] && [ "$(readlink "$process/ns/net")" = "$namespace" ] && kill "${process#/proc/}"
-        done
-        wait "$holder" 2>/dev/null
+# The guest is Debian 12: only a Python of its version fetches packages that fit it.
+wheels=''
+if "$root/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
+    wheels=$cache/wheels-$(sha256sum "$root/requirements.lock" | cut -c1-16)
+    if [ ! -e "$wheels" ]; then
+        say "fetching the Python packages: the guest may not reach an index"
+        rm -rf "$cache"/wheels-*
+        "$root/.venv/bin/pip" download -qq --require-hashes -r "$root/requirements.lock" -d "$wheels.new"
+        "$root/.venv/bin/pip" download -qq setuptools wheel -d "$wheels.new"
+        mv "$wheels.new" "$wheels"
     fi
-    rm -rf "$work"
-}
-trap cleanup EXIT
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS=/meshnet/vagrant/wheels
+fi
 
 say "namespaces for libvirt"
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/meshnet-vm.XXXXXX")
 mkdir -p "$work"/{run,lib,etc,log,cache,home,tree}
-rsync -a --exclude .git --exclude .venv --exclude '.*_cache' "$root/" "$work/tree/"
-cp -r "$wheels" "$work/tree/vagrant/wheels"
+rsync -a --exclude .git --exclude .venv --exclude '.*_cache' --exclude .hypothesis --exclude .vagrant \
+    --exclude vagrant/wheels "$root/" "$work/tree/"
+[ -z "$wheels" ] || cp -r "$wheels" "$work/tree/vagrant/wheels"
 cp -a /etc/libvirt/. "$work/etc/"
 cat >"$work/etc/qemu.conf" <<'CONF'
 user = "root"
@@ -78,7 +115,12 @@ namespaces = []
 remember_owner = 0
 stdio_handler = "file"
 CONF
-printf 'auth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_group = "root"\n' >"$work/etc/libvirtd.conf"
+cat >"$work/etc/libvirtd.conf" <<CONF
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_group = "root"
+log_outputs = "3:file:$work/libvirtd.log"
+CONF
 printf 'nameserver 10.0.2.3\n' >"$work/resolv.conf"
 mkdir -p /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
 unshare -n -m bash -c "
@@ -92,25 +134,35 @@ unshare -n -m bash -c "
     mount --bind '$work/resolv.conf' /etc/resolv.conf
     ip link set lo up
     touch '$work/ready'
-    exec sleep infinity" &
+    exec sleep infinity" 2>"$work/namespaces.log" &
 holder=$!
-until [ -e "$work/ready" ]; do kill -0 "$holder"; read -rt 0.1 <> <(:) || true; done
+await "$holder" "namespaces" test -e "$work/ready"
 namespace=$(readlink "/proc/$holder/ns/net")
+# What ends in `cleanup` is what is in there: never this one.
+[ "$namespace" != "$(readlink /proc/self/ns/net)" ] || { namespace=''; die "no network namespace of its own"; }
 slirp4netns --configure --mtu=1500 --disable-host-loopback "$holder" tap0 >"$work/slirp.log" 2>&1 &
 slirp=$!
+await "$slirp" "the namespace's way out" inside ip route get 1.1.1.1
 inside virtlogd -d -p "$work/run/virtlogd.pid"
 inside libvirtd -d -p "$work/run/libvirtd.pid"
-until inside virsh -c qemu:///system list >/dev/null 2>&1; do kill -0 "$holder"; read -rt 0.2 <> <(:) || true; done
+await "$holder" "libvirtd" inside virsh -c qemu:///system list
 
 export VAGRANT_HOME=$work/home VAGRANT_DEFAULT_PROVIDER=libvirt VAGRANT_CHECKPOINT_DISABLE=1
 export LAB_BOX=meshnet/bookworm64 LAB_VIRT=qemu LAB_TIMEOUT=600 LAB_FILE=netns_lab/labs/one-cell.yml
 export LAB_ONLY="1 2" LAB_PORT=8080 MESHNET_SLOW=${MESHNET_SLOW:-20}
-export PIP_NO_INDEX=1 PIP_FIND_LINKS=/meshnet/vagrant/wheels
-# `vagrant` wants a path for a gem home of its own before it changes its own.
-inside vagrant box add --name "$LAB_BOX" "$box" >/dev/null
+# What pip compiles in advance is mostly what the lab never imports.
+export PIP_NO_COMPILE=1
+inside vagrant box add --no-tty --name "$LAB_BOX" "$box" >"$work/add.log" 2>&1 || die "$(cat "$work/add.log")"
 say "vagrant up (emulated: this takes long)"
-inside vagrant up --provider=libvirt
-say "asking the lab's ingress through the forwarded port"
-inside curl -sS --max-time 60 -H 'Host: hello.istio.mesh.lab' "http://127.0.0.1:$LAB_PORT/" | tee "$work/answer"
-grep -q '"greeting": "hello"' "$work/answer"
+inside vagrant up --no-tty --provider=libvirt
+
+ask() {
+    local answer
+    say "asking ${*: -1}"
+    answer=$(inside curl -sS --retry 3 --max-time 60 "${@:2}") || die "no answer"
+    printf '%s\n' "$answer"
+    grep -q "$1" <<<"$answer" || die "that is no answer of the lab's: $1 is not in it"
+}
+ask '"greeting": *"hello"' -H 'Host: hello.istio.mesh.lab' "http://127.0.0.1:$LAB_PORT/"
+ask '"cloud_controller_v3"' "http://127.0.0.1:$((LAB_PORT + 1))/"
 say "passed"

@@ -14,7 +14,7 @@ from meshnet.bench.progress import say
 from meshnet.bench.world import World
 from meshnet.model.errors import Conflict, PlatformError
 
-PROGRAMS = ("wrk", "curl", "ss")
+PROGRAMS = ("wrk", "curl", "ss", "conntrack")
 LOCK = "\0meshnet-bench"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -51,7 +51,7 @@ def _wait(client: Client, app_guid: str, name: str) -> None:
 @app.command()
 def push(
     name: Name,
-    path: Annotated[Path, typer.Option("-p", "--path", help="The app's directory.")] = Path("."),
+    path: Annotated[str, typer.Option("-p", "--path", help="The app's directory.")] = ".",
     command: Annotated[str, typer.Option("-c", help="Start command; default: as it is.")] = "",
     instances: Annotated[int | None, typer.Option("-i", help="Instances.")] = None,
     memory: Annotated[str | None, typer.Option("-m", help="Memory, as 64M.")] = None,
@@ -67,6 +67,8 @@ def push(
     """
     client = from_environment()
     memory_mb = _memory(memory)
+    if not path:
+        raise InputError("-p is empty: name the app's directory")
     host = "" if no_route else hostname or host_of(name)
     print(f"Pushing app {one_line(name)}...", file=sys.stderr)
     with undone_on_failure(client, name) as undo:
@@ -74,7 +76,9 @@ def push(
             route = (domain or default_domain(client), host, rooted(route_path))
             if client.route(*route) is None:
                 undo.append(client.create_route(*route)["guid"])
-        guid = client.push(name, path, command, instances=instances, memory_mb=memory_mb)["guid"]
+        guid = client.push(name, Path(path), command, instances=instances, memory_mb=memory_mb)[
+            "guid"
+        ]
         if not no_route:
             client.map_route(guid, *route)
     if not no_start:

@@ -23,6 +23,10 @@ _OWN = {
 }
 
 
+# The first process of a container ends last, after those that it takes along.
+_ENDING_SECONDS = 0.3
+
+
 def passed_on() -> set[int]:
     """The signals that the command gets from its stand-in."""
     return {int(number) for number in signal.valid_signals()} - _OWN
@@ -47,7 +51,7 @@ def stand_in(child: int, container: int, passed: set[int]) -> NoReturn:
                 os.kill(child, info.si_signo)
     restore(os.WIFSIGNALED(status))
     code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGKILL and select.select([container], [], [], 0)[0]:
+    if code == -signal.SIGKILL and select.select([container], [], [], _ENDING_SECONDS)[0]:
         print("meshnet: the instance has ended, and with it the command", file=sys.stderr)
         os._exit(128 + signal.SIGKILL)
     if code < 0:

@@ -80,7 +80,7 @@ def test_the_launcher_starts_fast_and_says_what_failed(place: str) -> None:
     assert time.monotonic() - began < 0.25
     for command, options, status, text in (
         (["true"], {"netns": "/run/netns/b-absent"}, 125, "b-absent"),
-        (["b-absent"], {}, 127, "No such file"),
+        (["b-absent"], {}, 127, "command not found"),
         (["/etc/passwd"], {}, 126, "Permission denied"),
         (["true"], {"cgroups": ["/sys/fs/cgroup/b-absent"]}, 125, "b-absent"),
     ):

@@ -102,15 +102,17 @@ def test_a_paced_load_that_fails_counts_but_not_while_warming_up() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
-def test_figures_of_another_way_are_refused(variant: Any) -> None:
-    cpu = {"client": 10.0, "app": 10.0}
+@pytest.mark.parametrize("count", [100, 300, 10_000, 150_000])
+def test_figures_of_another_way_are_refused(variant: Any, count: int) -> None:
+    told = loads.Told(count, 1.0, 1, 1, 0)
+    idle, carrying = 5000.0, count * 60.0 if count > 1000 else count * 300.0
     names = ("client's proxy", "server's proxy")
-    right = {n: 60.0 if carries else 0.1 for n, carries in zip(names, variant.proxies, strict=True)}
-    check_way(variant, {**cpu, **right})
+    right = {n: carrying if on else idle for n, on in zip(names, variant.proxies, strict=True)}
+    check_way(variant, right, told)
     for name in names:
-        wrong = {**right, name: 0.1 if right[name] > 1 else 60.0}
+        wrong = {**right, name: idle if right[name] > idle else carrying}
         with pytest.raises(PlatformError, match=f"{variant.name}: requests .* the {name}"):
-            check_way(variant, {**cpu, **wrong})
+            check_way(variant, wrong, told)
 
 
 def test_what_is_spent_by_whom(tmp_path: Path) -> None:

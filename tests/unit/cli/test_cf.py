@@ -355,3 +355,8 @@ def test_a_mapping_has_reached_copilot_when_the_api_answers(
         took.append(time.perf_counter() - began)
     # Generous, for a machine that does other things; it takes a few milliseconds.
     assert statistics.median(took) < 0.1
+
+
+def test_an_empty_path_is_not_the_current_directory(cf: Cf, client: Client) -> None:
+    assert "-p is empty" in cf("push", "a", "-p", "", "-c", COMMAND, status=2)
+    assert client.apps() == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from meshnet.cli import droplet
 from meshnet.cli.client import from_environment
 from meshnet.cli.droplet import pack
 from meshnet.model.errors import InputError
@@ -48,6 +49,21 @@ def test_directories_that_cannot_be_pushed(tmp_path: Path) -> None:
         pack(tmp_path, "x")
     with pytest.raises(InputError, match="cannot read"):
         pack(tmp_path / ("x" * 300), "x")
+
+
+def test_a_directory_that_is_no_apps_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(droplet.MAX_BYTES + 1)
+    (tmp_path / "gone").symlink_to("nowhere")
+    with pytest.raises(InputError, match="holds more than 1024 MiB"):
+        pack(tmp_path, "x")
+    (tmp_path / "large").unlink()
+    pack(tmp_path, "x")
+    monkeypatch.setattr(droplet, "MAX_FILES", 0)
+    with pytest.raises(InputError, match="or 0 files"):
+        pack(tmp_path, "x")
 
 
 def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from meshnet.cli.run import ROOMS
-from meshnet.model.errors import Conflict, InputError
-from netns_lab import lab, topology
+from meshnet.model.errors import Conflict, InputError, NotFound
+from netns_lab import lab, paths, topology
 from netns_lab.daemons import Secrets, daemons, room
 from netns_lab.paths import Paths
 
@@ -135,3 +135,13 @@ def test_modes_that_make_no_sense_are_refused(changes: dict[str, Any], says: str
         changes = {"nodes": [{**row, "mode": "off"} for row in document()["nodes"]]}
     with pytest.raises(InputError, match=says):
         topology.parse(document(**changes))
+
+
+def test_an_empty_name_is_no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "labs", lambda: ["mesh"])
+    monkeypatch.setenv("MESHNET_LAB", "mesh")
+    with pytest.raises(NotFound, match="lab '' is not up"):
+        paths.chosen("")
+    assert paths.chosen().lab == "mesh"
+    monkeypatch.setenv("MESHNET_LAB", "")  # as where it is not set
+    assert paths.chosen().lab == "mesh"
