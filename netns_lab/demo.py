@@ -24,6 +24,8 @@ def _play(scenario: Scenario, stage: Stage) -> Shown:
         return scenario.play(stage)
     except (MeshnetError, TimeoutError) as exc:
         return Shown((str(exc),), False)
+    except LookupError:
+        return Shown(("an instance or an answer that should be there is not",), False)
 
 
 def _chosen(only: Collection[int]) -> list[Scenario]:

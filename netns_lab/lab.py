@@ -90,8 +90,8 @@ def _up(topology: Topology, progress: Progress) -> bool:
 
 
 def _make(topology: Topology, paths: Paths, envoy: str, progress: Progress) -> None:
-    old = _secrets(paths)
     book = _directories(paths)
+    old = _secrets(paths)  # after the ledger knows where they are
     leased = networks.lease(topology, book)
     progress(f"nodes on {leased.underlay}")
     build.build(leased, book)

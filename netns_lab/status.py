@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from meshnet.model.errors import NotFound
 from meshnet.model.patience import patient
 from netns_lab.paths import Paths
 
@@ -66,8 +67,11 @@ def _call(path: Path, method: str, what: str, body: str | None) -> dict[str, Any
 
 
 def lab(paths: Paths) -> dict[str, Any]:
-    """The lab.json of a lab that is up."""
-    value: dict[str, Any] = json.loads(paths.lab_json.read_text(encoding="utf-8"))
+    """The lab.json of a lab that is up. Raises NotFound where it is not."""
+    try:
+        value: dict[str, Any] = json.loads(paths.lab_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise NotFound(f"lab {paths.lab!r} is not up: meshnet lab up") from exc
     return value
 
 
@@ -136,7 +140,7 @@ def well(paths: Paths) -> bool:
     """Whether a lab is up and nothing of it is missing."""
     try:
         return not missing(paths)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, NotFound):
         return False
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.kernel import launch, netns
+from meshnet.model.errors import PeerError
 from meshnet.model.patience import patient
 
 # Behind each body curl writes this mark, the status (000: no answer) and the seconds it took.
@@ -64,6 +65,9 @@ class Node:
         Args:
             timeout: seconds that each request may take.
             fresh: a new connection for each; else one is kept.
+
+        Raises:
+            PeerError: the node is gone.
         """
         command = ["curl", "-sS", "--max-time", str(patient(timeout)), "--write-out", _WRITE_OUT]
         if fresh:
@@ -71,6 +75,10 @@ class Node:
         done = subprocess.run(
             self.argv([*command, *[url] * times]), capture_output=True, text=True, check=False
         )
+        if done.returncode == launch.NOT_ENTERED:
+            raise PeerError(
+                f"no request can be sent from {self._where.name}: {done.stderr.strip()}"
+            )
         return _parse(done.stdout)
 
 
@@ -86,7 +94,10 @@ class Load:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._replies += self._node.get(self._url, times=self._batch)
+            try:
+                self._replies += self._node.get(self._url, times=self._batch)
+            except PeerError:
+                return  # the next one to ask for it hears why
 
     def so_far(self) -> list[Reply]:
         """The replies that have come."""

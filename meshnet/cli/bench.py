@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Measure: how fast routes serve, what redirection costs."
 )
 
-QUICK_ROUNDS, FULL_ROUNDS = 10, 14
+QUICK_ROUNDS, FULL_ROUNDS = 8, 14
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")]
 
 
@@ -43,7 +43,7 @@ def redirection(
     kind: Annotated[list[str] | None, typer.Option("--kind", help="keep-alive or new.")] = None,
     place: Annotated[list[str] | None, typer.Option("--place", help="same or across.")] = None,
     rounds: Annotated[
-        int | None, typer.Option("--rounds", min=1, max=1000, help="Default 14, --quick 10.")
+        int | None, typer.Option("--rounds", min=1, max=1000, help="Default 14, --quick 8.")
     ] = None,
     seconds: Annotated[int, typer.Option("--seconds", min=1, max=600, help="A sample's.")] = 1,
     seed: Annotated[

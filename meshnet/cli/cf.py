@@ -203,7 +203,7 @@ def delete(
     try:
         guid = client.app(name)["guid"]
     except NotFound as exc:
-        print(exc, file=sys.stderr)
+        print(one_line(str(exc)), file=sys.stderr)
         return ok()
     mapped = [r for r in client.routes() if _leads_to(r, guid)]
     if routes and any(len(r["destinations"]) > 1 for r in mapped):

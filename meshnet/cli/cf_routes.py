@@ -9,7 +9,7 @@ import typer
 
 from meshnet.cli.cf_options import Force, Host, Json, Name, Path_, ok, rooted
 from meshnet.cli.client import dump, from_environment
-from meshnet.cli.tables import table
+from meshnet.cli.tables import one_line, table
 from meshnet.model.errors import InputError
 
 
@@ -52,7 +52,7 @@ def create_route(domain: str, hostname: Host = "", path: Path_ = "") -> None:
     except InputError as exc:
         if not str(exc).startswith("Route already exists"):
             raise
-        print(exc, file=sys.stderr)
+        print(one_line(str(exc)), file=sys.stderr)
         return ok()
     print(f"Route {route['url']} has been created.", file=sys.stderr)
     ok()

@@ -131,7 +131,9 @@ def logs(
         str, typer.Argument(help="NODE, NODE.ROOM, or APP[/INDEX].", autocompletion=places)
     ],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="How many at first.")] = 50,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=0, max=10**9, help="How many at first.")
+    ] = 50,
     lab: Lab = None,
 ) -> None:
     """Show the log of a node's daemons, or of an app's instances and their sidecars."""

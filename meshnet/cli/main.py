@@ -96,6 +96,20 @@ def _usage(exc: Any) -> int:
     return int(exc.exit_code)
 
 
+def _undo_when_terminated() -> None:
+    """Have SIGTERM and a closed terminal end a command as Ctrl-C does, undoing what it began."""
+    import signal
+
+    def end(number: int, _: object) -> None:
+        # One is enough: another must not stop the undoing.
+        signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup's SIG_IGN stays
+            signal.signal(number, end)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point: errors meshnet raises on purpose end as one line and their exit status."""
     line = list(sys.argv[1:] if args is None else args)
@@ -104,6 +118,7 @@ def main(args: Sequence[str] | None = None) -> None:
             from meshnet.cli.run import main as run_daemon
 
             sys.exit(run_daemon(line[1:]))
+        _undo_when_terminated()
         sys.exit(_typer(line))
     except MeshnetError as exc:
         from meshnet.cli.tables import one_line
@@ -111,6 +126,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"meshnet: {one_line(str(exc))}", file=sys.stderr)
         sys.exit(exc.exit_status)
     except KeyboardInterrupt:
+        print("meshnet: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

@@ -53,6 +53,9 @@ class Session:
             options.pop("json", None)
         try:
             return self._http.request(method, path, **options)
+        except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError, TypeError) as exc:
+            # Found out before a byte was sent: what it was made of is no URL, header or text.
+            raise InputError(f"no request can be made of that: {exc}") from exc
         except httpx.HTTPError as exc:
             where = self._http.base_url
             raise PeerError(f"the API at {where} does not answer ({type(exc).__name__})") from exc

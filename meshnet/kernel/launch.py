@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+NOT_ENTERED = 125  # exit status
 _LAUNCHER = Path(__file__).resolve().with_name("launcher.py")
 
 

@@ -231,6 +231,8 @@ def _execute(command: Sequence[str], environment: dict[bytes, bytes]) -> int:
     """Become the command; the exit status where that failed, as a shell's."""
     name = command[0]
     try:
+        if not name:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         os.execvpe(name, list(command), environment)
     except FileNotFoundError as exc:
         text, status = "command not found" if "/" not in name else exc.strerror, 127
@@ -239,7 +241,8 @@ def _execute(command: Sequence[str], environment: dict[bytes, bytes]) -> int:
             with contextlib.suppress(OSError):
                 os.execvpe("/bin/sh", ["/bin/sh", *command], environment)
         text, status = exc.strerror, 126
-    print(f"meshnet: {name}: {text}", file=sys.stderr)
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    print(f"meshnet: {shown}: {text}", file=sys.stderr)
     return status
 
 

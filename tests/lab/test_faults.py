@@ -122,7 +122,7 @@ def test_a_crashed_app_is_started_again(stage: Stage) -> None:
             [r["guid"] for r in stage.instances("flaky") if r["state"] == "RUNNING"]
             not in ([], [row["guid"]])
         ),
-        10,
+        30,
     )
     stage.until(stage.via_frontend("flaky"), lambda code: code == 200)
 

@@ -45,7 +45,7 @@ def dial(stage: Stage, address: str, port: int) -> str:
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1].partition(":")[0]
 
 
-def wait(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"

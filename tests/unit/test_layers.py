@@ -100,3 +100,15 @@ def _at_import(path: Path) -> set[str]:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    import tomllib
+
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for top in ("meshnet", "netns_lab")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(named) == found

@@ -208,6 +208,12 @@ def test_scale_restart_and_environment(cf: Cf, client: Client, app_dir: Path) ->
         ("create-route istio.mesh.lab", "Missing host"),
         ("add-network-policy ghost ghost", "App 'ghost' not found."),
         ("curl /v3/apps -d {{", "-d is not JSON"),
+        ("curl /v3/\x1b[31m", "no request can be made of that"),
+        ("curl /v3/apps -X a/b", "no request can be made of that"),
+        ("curl /v3/apps -X \xfc", "no request can be made of that"),
+        ("curl /v3/apps -H a\x00b:c", "no request can be made of that"),
+        ("app \udcff", "no request can be made of that"),
+        ("set-env \udcff A B", "no request can be made of that"),
     ],
 )
 def test_mistakes_are_answered_in_one_line_and_change_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,23 @@ def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
     assert "router-1" in lines and "ebpf sockmap" not in lines
     tables.show_status({**found, "apps": {}})
     assert "aaaaaaaa/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_terminated_command_undoes_what_it_has_begun(number: signal.Signals) -> None:
+    script = (
+        "import os, sys\n"
+        "from meshnet.cli import main\n"
+        "def work(line):\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        import time; time.sleep(10)\n"
+        "    except BaseException:\n"
+        f"        os.kill(os.getpid(), {int(number)}) if {int(number)} != 2 else None\n"
+        "        print('undone'); raise\n"
+        "main._typer = work\n"
+        "main.main(['x'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + number, "undone\n")
+    assert done.stderr == ("meshnet: interrupted\n" if number == signal.SIGINT else "")
