@@ -15,11 +15,11 @@ import termios
 from collections.abc import Callable
 from typing import NoReturn
 
-# Signals that are about a process itself or about job control are not passed on.
+# Signals that are about a process itself are not passed on.
 _OWN = {
-    *(signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
-    *(signal.SIGCONT, signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL),
-    *(signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS, signal.SIGPIPE),
+    *(signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGCHLD, signal.SIGSEGV),
+    *(signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT),
+    *(signal.SIGSYS, signal.SIGPIPE),
 }
 
 
@@ -33,7 +33,10 @@ def passed_on() -> set[int]:
 
 
 def stand_in(child: int, container: int, passed: set[int]) -> NoReturn:
-    """Pass signals on until the child ends, then end as it did.
+    """Pass signals on and stop when the child stops, until it ends; then end as it did.
+
+    Stopping is the child's to begin: it may handle Ctrl-Z, and as long as it has not stopped, it
+    could still read what is typed to the shell that our own stop hands the terminal to.
 
     Args:
         container: a pidfd of the container's first process.
@@ -43,8 +46,12 @@ def stand_in(child: int, container: int, passed: set[int]) -> NoReturn:
     while True:
         info = signal.sigwaitinfo({*passed, signal.SIGCHLD})
         if info.si_signo == signal.SIGCHLD:
-            pid, status = os.waitpid(child, os.WNOHANG)
-            if pid:
+            pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+            if pid and os.WIFSTOPPED(status):
+                _stop_of(os.WSTOPSIG(status))
+                # A shell in there is of another process group than the one that was continued.
+                os.kill(child, signal.SIGCONT)
+            elif pid:
                 break
         elif info.si_code <= 0:  # the terminal's own (SI_KERNEL) have reached the child too
             with contextlib.suppress(ProcessLookupError):
@@ -57,6 +64,13 @@ def stand_in(child: int, container: int, passed: set[int]) -> NoReturn:
     if code < 0:
         _die_of(-code)
     os._exit(code)
+
+
+def _stop_of(number: int) -> None:
+    """Stop by a signal, as the child did, until somebody continues us."""
+    os.kill(os.getpid(), number)  # blocked yet: the terminal's own and this one are one stop
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _die_of(number: int) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from netns_lab import topology
 from netns_lab.paths import Paths
 from netns_lab.stage import Stage
 
+# Started in a shell's background, we and all we start would ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 DEFAULT = Path(labs.__file__).parent / "labs" / "default.yml"
 
 
