@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import subprocess
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from meshnet.inspect.points import Point
 from meshnet.kernel.packets import Filter, Frame, Tap
-from meshnet.model.errors import InputError, PlatformError
+from meshnet.model.errors import InputError, NotFound, PlatformError
 
 SNAPLEN = 262_144
 _LOOK_SECONDS = 0.2  # so often `stop` is asked
@@ -51,24 +52,36 @@ def compile_filter(expression: str, snaplen: int = SNAPLEN) -> Filter:
 class Capture:
     """Taps at points, from its making on. Owner: `close()`."""
 
-    def __init__(self, points: Sequence[Point], expression: str = "", snaplen: int = SNAPLEN):
+    def __init__(
+        self,
+        points: Sequence[Point],
+        expression: str = "",
+        snaplen: int = SNAPLEN,
+        *,
+        skip_gone: bool = False,
+    ):
         """Begin at once.
+
+        Args:
+            skip_gone: leave out points whose interface or namespace is gone.
 
         Raises:
             InputError: the filter does not parse.
             NotFound: a point's interface or namespace is gone.
         """
         program = compile_filter(expression, snaplen)
-        self.points = list(points)
+        self.points: list[Point] = []
         self._taps: list[Tap] = []
         self._held: list[Captured] = []
-        self.seen = [0] * len(self.points)
         try:
-            for point in self.points:
-                self._taps.append(Tap(point.netns, point.ifname, program, snaplen))
+            for point in points:
+                with contextlib.suppress(*([NotFound] if skip_gone else [])):
+                    self._taps.append(Tap(point.netns, point.ifname, program, snaplen))
+                    self.points.append(point)
         except BaseException:
             self.close()
             raise
+        self.seen = [0] * len(self.points)
 
     def read(self, timeout: float) -> list[Captured]:
         """Frames that have come, oldest first, after waiting so many seconds at most."""

@@ -73,19 +73,32 @@ class Iptables:
         )
 
     def redirect_outbound(
-        self, netns: str | Path, vip_network: str, *, proxy_port: int = 15001
+        self,
+        netns: str | Path,
+        vip_network: str,
+        *,
+        proxy_address: str = "127.0.0.2",
+        proxy_port: int = 15001,
     ) -> None:
         """Send the container's own TCP to VIPs to its sidecar on loopback, or not.
 
-        As Cloud Foundry did (garden-external-networker, proxy_redirect.go). Replaces what an
-        earlier call installed; connections keep what they have.
+        As Cloud Foundry did (garden-external-networker, proxy_redirect.go), but to an address that
+        nothing else connects to: REDIRECT's 127.0.0.1 is connect's too, and where both use one
+        source port, conntrack gives the later connection another one. Replaces what an earlier
+        call installed; connections keep what they have.
 
         Args:
             proxy_port: 0 = no redirection.
 
         Raises: as `redirect_inbound`.
         """
-        self._ask("redirect_outbound", netns, vip_network=vip_network, proxy_port=proxy_port)
+        self._ask(
+            "redirect_outbound",
+            netns,
+            vip_network=vip_network,
+            proxy_address=proxy_address,
+            proxy_port=proxy_port,
+        )
 
     def set_host_ports(
         self,

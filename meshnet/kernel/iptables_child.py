@@ -38,14 +38,14 @@ def redirect_inbound(address: str, proxy_port: int, metrics_port: int) -> None:
         chain.append_rule(rule)
 
 
-def redirect_outbound(vip_network: str, proxy_port: int) -> None:
+def redirect_outbound(vip_network: str, proxy_address: str, proxy_port: int) -> None:
     """See Iptables.redirect_outbound."""
     with _table("nat") as table:
         chain = _iptc().Chain(table, "OUTPUT")
         chain.flush()
         if proxy_port:
-            rule = _rule(dst=vip_network, protocol="tcp", target="REDIRECT")
-            rule.target.to_ports = str(proxy_port)
+            to = f"{proxy_address}:{proxy_port}"
+            rule = _rule(dst=vip_network, protocol="tcp", target="DNAT", to_destination=to)
             chain.append_rule(rule)
 
 

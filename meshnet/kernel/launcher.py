@@ -70,11 +70,19 @@ def _join_cgroups(directories: Sequence[str]) -> None:
             procs.write("0")
 
 
-def _v2_cgroup_of(pid: int) -> str:
-    with open("/proc/self/mounts") as mounts:
-        root = next(f[1] for f in map(str.split, mounts) if f[2] == "cgroup2")
+def _cgroups_of(pid: int) -> list[str]:
+    """Its directory in each hierarchy that is mounted: where v1's are, the limits are there."""
+    with open("/proc/self/mounts") as file:
+        mounts = [line.split() for line in file]
+    found = []
     with open(f"/proc/{pid}/cgroup") as groups:
-        return root + next(line.strip()[3:] for line in groups if line.startswith("0::"))
+        for number, controllers, group in (line.rstrip("\n").split(":", 2) for line in groups):
+            kind, wanted = "cgroup", set(controllers.split(","))
+            if number == "0":
+                kind, wanted = "cgroup2", set()
+            roots = [m[1] for m in mounts if m[2] == kind and wanted <= set(m[3].split(","))]
+            found += [root + group for root in roots[:1]]
+    return found
 
 
 def _private_mounts() -> None:
@@ -154,12 +162,12 @@ def _sibling(name: str) -> ModuleType:
 def _enter_container(options: argparse.Namespace) -> None:
     """Fork; the child returns inside the container, its stand-in never returns."""
     pidfd = os.pidfd_open(options.pid)
-    group = _v2_cgroup_of(options.pid)
-    if not group.endswith(options.pid_cgroup):
+    groups = _cgroups_of(options.pid)
+    if not groups or not groups[-1].endswith(options.pid_cgroup):
         raise ProcessLookupError(errno.ESRCH, "it has ended")
     # Its own root: where we run in a chroot ourselves, the namespace's root is not the container's.
     root = os.open(f"/proc/{options.pid}/root", os.O_RDONLY | os.O_DIRECTORY)
-    procs = os.open(os.path.join(group, "cgroup.procs"), os.O_WRONLY)
+    procs = [os.open(os.path.join(group, "cgroup.procs"), os.O_WRONLY) for group in groups]
     accounts = _system_accounts() if options.private_home else {}
     terminals = _terminals()
     _call("setns", pidfd, _NEWPID)  # of the child; a stand-in elsewhere keeps nothing alive
@@ -170,11 +178,12 @@ def _enter_container(options: argparse.Namespace) -> None:
     if child:
         outside.stand_in(child, pidfd, passed)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    os.write(procs, b"0")
+    for fd in procs:
+        os.write(fd, b"0")
     _call("setns", pidfd, _CONTAINER_NS)
     os.fchdir(root)
     os.chroot(".")
-    for fd in (pidfd, root, procs):
+    for fd in (pidfd, root, *procs):
         os.close(fd)
     _private_mounts()
     _show_terminals(terminals)

@@ -71,9 +71,15 @@ class HttpListener:
 
 @dataclass(frozen=True)
 class Outbound:
-    """The sidecar's listener for redirected connections; what no other listener knows gets 404."""
+    """The sidecar's listener for redirected connections; what no other listener knows gets 404.
+
+    Attributes:
+        address: where connect's redirection arrives.
+        natted_address: where netfilter's does, so that no two connections share a tuple.
+    """
 
     address: str = "127.0.0.1"
+    natted_address: str = "127.0.0.2"
     port: int = 15001
 
 

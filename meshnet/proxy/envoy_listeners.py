@@ -93,6 +93,11 @@ def _outbound(config: Outbound) -> Any:
     return listener_pb2.Listener(
         name="outbound",
         address=socket_address(config.address, config.port),
+        additional_addresses=[
+            listener_pb2.AdditionalAddress(
+                address=socket_address(config.natted_address, config.port)
+            )
+        ],
         use_original_dst=BoolValue(value=True),
         listener_filters=[_original_dst()],
         filter_chains=[_chain("envoy.filters.network.http_connection_manager", manager)],

@@ -13,7 +13,7 @@ from meshnet.proxy.config import Cluster, HttpListener, ProxyConfig, RouteTable,
 
 Address = tuple[str, int]
 Slots = tuple[Address, ...]
-# So many slots a service has at most; weights are kept to within one of them.
+# So many slots a service has at most (one an instance, where there are more of these).
 MOST_SLOTS = 251
 
 
@@ -55,5 +55,9 @@ def spread(shares: Iterable[tuple[Address, float]]) -> Slots:
     by_remainder = sorted(range(len(rows)), key=lambda i: int(exact[i][1]) - exact[i][1])
     for i in by_remainder[: max(0, MOST_SLOTS - sum(counts))]:
         counts[i] += 1
+    # Those that have their only slot for less than its worth took it from the others.
+    for _ in range(sum(counts) - max(MOST_SLOTS, len(rows))):
+        over = (i for i, count in enumerate(counts) if count > 1)
+        counts[max(over, key=lambda i: counts[i] - exact[i][1])] -= 1
     divisor = gcd(*counts)
     return tuple(a for (a, _), n in zip(rows, counts, strict=True) for _ in range(n // divisor))

@@ -159,7 +159,7 @@ def test_a_switch_of_the_inbound_redirection_breaks_no_connection(ipt: Iptables)
 
 def test_outbound_connections_to_vips_go_to_loopback_or_not(ipt: Iptables) -> None:
     def reached() -> bool:
-        with netns.run(APP, lambda: socket.create_server(("127.0.0.1", 15001))) as listener:
+        with netns.run(APP, lambda: socket.create_server(("127.0.0.2", 15001))) as listener:
             try:
                 with netns.run(
                     APP, lambda: socket.create_connection(("127.128.0.7", 8080), 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from meshnet.inspect import Lab
+from meshnet.inspect.capture import Capture
 from meshnet.kernel import launch
 from meshnet.model.errors import InputError, NotFound
 from netns_lab.stage import Stage
@@ -47,6 +49,19 @@ def test_a_packet_is_seen_where_it_passes_and_not_where_it_is_dropped(stage: Sta
         lab.expect(
             f"{own['cell']}:vtep", forged, timeout=1, after=lambda: lab.send("frontend", packet)
         )
+
+
+def test_a_point_that_has_just_gone_is_left_out_where_that_is_asked_for(stage: Stage) -> None:
+    (there,) = Lab(stage.paths.lab).resolve("client")
+    gone = [
+        dataclasses.replace(there, name="a", ifname="s-gone"),
+        dataclasses.replace(there, name="b", netns=Path("/run/netns/meshnet-gone")),
+    ]
+    for one in gone:
+        with pytest.raises(NotFound):
+            Capture([there, one])
+    with Capture([gone[0], there, gone[1]], skip_gone=True) as taps:
+        assert taps.points == [there] and taps.dropped() == taps.seen == [0]
 
 
 def test_an_interface_a_point_and_tshark_reads_it(stage: Stage, tmp_path: Path) -> None:

@@ -67,7 +67,9 @@ class Collector:
         self.points = self._watched()
         logs = self._logs()
         sizes = {path: path.stat().st_size for path, _ in logs if path.exists()}
-        with Capture(self.points, _FILTER) as taps, FlowEvents(self.lab.paths) as events:
+        # Instances come and go while the rest of the lab is watched.
+        taps = Capture(self.points, _FILTER, skip_gone=True)
+        with taps, FlowEvents(self.lab.paths) as events:
             request = act()
             access = self._access(logs, sizes, request)
             flows = _read(events)

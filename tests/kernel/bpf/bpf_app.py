@@ -51,7 +51,7 @@ def original_dst(connection: socket.socket):
 
 def serve(say, port: int, answers: int):
     """As a sidecar: accept, and say what each connection was meant for (or the errno)."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    with socket.create_server(("", port)) as listener:
         say("listening")
         for _ in range(answers):
             connection, peer = listener.accept()

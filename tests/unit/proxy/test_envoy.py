@@ -91,6 +91,8 @@ def test_only_a_vips_listener_is_unbound_and_only_outbound_hands_over() -> None:
         "127.0.0.1",
         15001,
     )
+    (natted,) = (one.address.socket_address for one in made["outbound"].additional_addresses)
+    assert (natted.address, natted.port_value) == ("127.0.0.2", 15001)
     assert (inbound.socket_address.address, inbound.socket_address.port_value) == (
         "10.255.1.2",
         15006,
