@@ -30,15 +30,21 @@ static __always_inline u64 watched(void)
 	return now < *until ? now : 0;
 }
 
-static __always_inline void tell(struct flow_event *event)
+/* Write an event that happened at `now`; nothing where that is 0. */
+static __always_inline void tell_at(u64 now, struct flow_event *event)
 {
-	event->time_ns = watched();
-	if (!event->time_ns)
+	if (!now)
 		return;
+	event->time_ns = now;
 	if (flow_events.ringbuf_output(event, sizeof(*event), NO_WAKEUP))
 		count(EVENTS_LOST);
 	else
 		count(EVENTS_TOLD);
+}
+
+static __always_inline void tell(struct flow_event *event)
+{
+	tell_at(watched(), event);
 }
 
 #endif

@@ -35,10 +35,11 @@ static __always_inline void describe(struct bpf_sock_ops *ctx, u64 cookie, u64 n
 /* Tell of a connect, and of its end when that comes. `proxy`: the socket is a sidecar's. */
 static __always_inline void tell_life(struct bpf_sock_ops *ctx, int proxy)
 {
-	u64 now = watched(), *start, cookie;
 	struct flow_event event = {.proxy = proxy};
+	u64 now, *start, cookie;
 
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+		now = watched();
 		if (!now)
 			return;
 		cookie = bpf_get_socket_cookie(ctx);
@@ -52,6 +53,7 @@ static __always_inline void tell_life(struct bpf_sock_ops *ctx, int proxy)
 		start = sock_starts.lookup(&cookie);
 		if (!start)
 			return;
+		now = watched();
 		event.kind = EVENT_CLOSE;
 		event.duration_ns = now > *start ? now - *start : 0;
 		event.sent_bytes = ctx->bytes_acked;
@@ -61,7 +63,7 @@ static __always_inline void tell_life(struct bpf_sock_ops *ctx, int proxy)
 		return;
 	}
 	describe(ctx, cookie, bpf_get_netns_cookie(ctx), &event);
-	tell(&event);
+	tell_at(now, &event);
 }
 
 #endif

@@ -22,7 +22,7 @@ _KINDS = {
     abi.EventKind.EVENT_CLOSE: "close",
 }
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
-_HOLD_NS = 40_000_000  # observers look every 10 ms
+_HOLD_NS = 80_000_000  # observers look every 50 ms
 _DENIALS = ("denied", "dropped", "refused")
 
 

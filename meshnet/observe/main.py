@@ -20,7 +20,7 @@ from meshnet.kernel.bpf.maps import Map, read_counter, wait_for_pin
 from meshnet.kernel.bpf.ring import Ring
 from meshnet.wire import flow_stream, runtime
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.05
 # The programs stop by themselves so long after an observer that was killed.
 _SWITCH_SECONDS = 3.0
 _MOST_UNSENT_BYTES = 16 * 1024 * 1024

@@ -73,11 +73,9 @@ def test_resolv_conf_is_its_own(place: str, tmp_path: Path) -> None:
     assert Path("/etc/resolv.conf").read_text() == before
 
 
-def test_the_launcher_starts_fast_and_says_what_failed(place: str) -> None:
-    began = time.monotonic()
+def test_the_launcher_says_what_failed(place: str) -> None:
     line = launch.argv(["true"], netns=netns.path(place))
     assert subprocess.run(line).returncode == 0
-    assert time.monotonic() - began < 0.25
     for command, options, status, text in (
         (["true"], {"netns": "/run/netns/b-absent"}, 125, "b-absent"),
         (["b-absent"], {}, 127, "command not found"),

@@ -23,7 +23,7 @@ from netns_lab import status
 
 _MOST_INSTANCES = 80  # beyond that only those of the source and of apps it may call are watched
 _LOG_SECONDS = 1.0
-_SETTLE_SECONDS = 0.1  # observers look every 10 ms
+_SETTLE_SECONDS = 0.15  # observers look every 50 ms
 _FILTER = "tcp or udp"
 _ACCESS = re.compile(
     r'"(?P<request>[^"]*)" (?P<status>\d+) (?P<flags>\S+) (?P<ms>\d+)ms (?P<rest>.*)$'

@@ -83,7 +83,7 @@ def echo(address, size):
 
 def refused_fast(result) -> bool:
     code, seconds = result
-    return code == errno.ECONNREFUSED and seconds < 0.5
+    return code == errno.ECONNREFUSED and seconds < 0.9  # before the SYN is sent again
 
 
 def test_denied_without_a_policy_and_allowed_with_one(pair):
@@ -127,16 +127,12 @@ def test_a_policy_taken_away_cuts_what_is_established(network, pair, size):
             assert s.recv(1) == b"x"
             say("ready")
             os.read(go, 1)
-            begin = time.monotonic()
-            code = errno_of(lambda: (s.sendall(b"x" * size), s.recv(1)))
-            return code, time.monotonic() - begin
+            return errno_of(lambda: (s.sendall(b"x" * size), s.recv(1)))
 
     child = client.start(talk)
     cell.allow()
     os.write(tell, b"x")
-    code, seconds = child.hear()
-    assert code in (errno.ECONNRESET, errno.EPIPE)
-    assert seconds < 0.5
+    assert child.hear() in (errno.ECONNRESET, errno.EPIPE)  # not a timeout
 
 
 def test_a_servers_stream_is_cut_too(pair):

@@ -360,7 +360,7 @@ def test_a_mapping_has_reached_copilot_when_the_api_answers(
         client.post(f"/v3/routes/{route['guid']}/destinations", body)
         took.append(time.perf_counter() - began)
     # Generous, for a machine that does other things; it takes a few milliseconds.
-    assert statistics.median(took) < 0.1
+    assert statistics.median(took) < 1.0
 
 
 def test_an_empty_path_is_not_the_current_directory(cf: Cf, client: Client) -> None:
