@@ -214,10 +214,14 @@ class Agent:
 
     async def _switch(self) -> None:
         """Bring every instance into the mode its app is in."""
-        for instance in list(self.instances.values()):
-            wanted = self._tools.modes.of(instance.record.app_guid)
-            if instance.state == "RUNNING" and instance.redirection != wanted:
-                await instance.redirect(wanted)
+        of, here = self._tools.modes.of, list(self.instances.values())
+        wanted = [(i, of(i.record.app_guid)) for i in here if i.state == "RUNNING"]
+        others = [(i, mode) for i, mode in wanted if i.redirection != mode]
+        calls = [one.redirect(mode) for one, mode in others]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        for (one, _), error in zip(others, done, strict=True):
+            if error is not None and one.state == "RUNNING":  # not one that ended meanwhile
+                raise error
 
     def _add(self, rec: Record) -> Instance:
         instance = self.instances[rec.guid] = Instance(self._tools, rec, self._gone)

@@ -28,7 +28,7 @@ from meshnet.kernel.bpf.datapath import CellDatapath
 from meshnet.kernel.iptables import Iptables
 from meshnet.kernel.oci import Container
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
-from meshnet.model.modes import Redirection
+from meshnet.model.modes import OFF, Redirection
 from meshnet.model.patience import patient
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
@@ -208,18 +208,25 @@ class Instance:
     async def redirect(self, redirection: Redirection) -> None:
         """Carry its connections in another mode from now on. Raises KernelError."""
         tools, before = self._tools, self.redirection
-        await in_thread(
-            lambda: network.redirect(
-                tools.config,
-                self.record,
-                redirection,
-                tools.datapath,
-                tools.iptables,
-                before=before,
+        if redirection.mode == OFF != before.mode:
+            # Names become instances' addresses before their VIPs are refused.
+            containers.announce(tools.config, self.record, OFF)
+            await asyncio.sleep(network.CONNECTING_SECONDS)
+        try:
+            await in_thread(
+                lambda: network.redirect(
+                    tools.config,
+                    self.record,
+                    redirection,
+                    tools.datapath,
+                    tools.iptables,
+                    before=before,
+                )
             )
-        )
-        self.redirection = redirection
-        containers.announce(tools.config, self.record, redirection.mode)
+            self.redirection = redirection
+        finally:
+            if self.state != "STOPPING":
+                containers.announce(tools.config, self.record, self.redirection.mode)
 
     async def _adopt(self) -> None:
         """Take over what an earlier agent started, with every hook where it belongs."""

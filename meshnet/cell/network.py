@@ -18,8 +18,8 @@ from meshnet.model.errors import KernelError, NotFound
 from meshnet.model.modes import IPTABLES, Redirection
 
 INBOUND_PORT = 15006
-# From «connect saw the old mode» to «its SYN has met netfilter», at the very most.
-_CONNECTING_SECONDS = 0.2
+# From «its name was resolved» or «connect saw the old mode» to «its SYN is out», at the very most.
+CONNECTING_SECONDS = 0.2
 
 
 def cell_side(record: Record, names: Names) -> list[links.Operation]:
@@ -107,7 +107,7 @@ def redirect(
         names.netns, record.address, proxy_port=INBOUND_PORT if redirection.proxied else 0
     )
     if before is not None and before.mode == IPTABLES != redirection.mode:
-        time.sleep(_CONNECTING_SECONDS)
+        time.sleep(CONNECTING_SECONDS)
         iptables.redirect_outbound(names.netns, config.vip_range, proxy_port=0)
 
 

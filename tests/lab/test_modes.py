@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -30,6 +31,16 @@ c = http.client.HTTPConnection("backend.istio.apps.internal", 8080, timeout=10)
 for line in sys.stdin:
     c.request("GET", "/")
     print(c.getresponse().read().decode().strip(), flush=True)
+"""
+# Requests on new connections until standard input ends; each one's status, or error.
+REQUESTS = """
+import select, sys, urllib.error, urllib.request
+while not select.select([sys.stdin], [], [], 0)[0]:
+    try:
+        with urllib.request.urlopen("http://backend.istio.apps.internal:8080/", timeout=10) as r:
+            print(r.status, flush=True)
+    except OSError as exc:
+        print(exc, flush=True)
 """
 
 
@@ -105,6 +116,21 @@ def test_a_connection_lives_on_when_the_mode_is_switched(modal: Stage) -> None:
             modes.set_mode(modal.paths, "backend", mode)
             for child in held:
                 assert '"app": "backend"' in ask(child), mode
+
+
+def test_no_request_fails_while_the_mode_is_switched(modal: Stage) -> None:
+    row = modal.instances("frontend")[0]
+    line = launch.argv(["python3", "-c", REQUESTS], container_pid=row["app_pid"])
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout and child.stdout.readline() == "200\n"
+            for old, new in itertools.permutations([*MODES, "ebpf --sockmap"], 2):
+                for mode, *sockmap in (old.split(), new.split()):
+                    modes.set_mode(modal.paths, "frontend", mode, sockmap=bool(sockmap))
+            said, _ = child.communicate(timeout=30)
+        finally:
+            child.kill()
+    assert set(said.split("\n")) == {"200", ""}
 
 
 def ask(child: subprocess.Popen[str]) -> str:
