@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,11 @@ from meshnet.kernel import packets
 from meshnet.model.errors import InputError
 
 _WAIT_SECONDS = 0.5
+# Layers put on each other, with constants for their fields; no other Python.
+_ALLOWED = (
+    *(ast.Expression, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
+    *(ast.BinOp, ast.Div, ast.Mult, ast.UnaryOp, ast.USub),
+)
 
 
 def craft(text: str, source: Source) -> Any:
@@ -26,8 +32,17 @@ def craft(text: str, source: Source) -> Any:
     import scapy.all as scapy_all
     from scapy.layers.inet import IP
 
+    layers = {
+        name: one
+        for name, one in vars(scapy_all).items()
+        if isinstance(one, type) and issubclass(one, (scapy_all.Packet, scapy_all.VolatileValue))
+    }
     try:
-        packet = eval(text, vars(scapy_all))  # root's own words, as in `meshnet scapy`
+        tree = ast.parse(text.strip(), mode="eval")
+        for node in ast.walk(tree):
+            if not isinstance(node, _ALLOWED):
+                raise TypeError(f"{type(node).__name__} has no place in a packet")
+        packet = eval(compile(tree, "--packet", "eval"), {"__builtins__": {}, **layers})
     except Exception as exc:
         raise InputError(f"--packet {text!r}: {type(exc).__name__}: {exc}") from exc
     if (
