@@ -105,6 +105,8 @@ def _make(topology: Topology, paths: Paths, envoy: str, progress: Progress) -> N
     for daemon in daemons(leased, paths, old, envoy, memory_mib=memory_mib):
         path = paths.run / "config" / f"{daemon.name}.json"
         path.write_text(json.dumps(daemon.config), encoding="utf-8")
+        if "ledger" in daemon.config:  # to be found by `down`, however early it comes
+            Path(daemon.config["ledger"]).touch(mode=0o600)
         rows.append({"name": daemon.name, "room": daemon.room, "netns": leased.netns(daemon.node)})
     _write_lab_json(paths, leased, fingerprint(topology))
     config = supervisor.write_config(paths, rows)

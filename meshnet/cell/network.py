@@ -154,8 +154,8 @@ def remove(config: Config, record: Record, datapath: CellDatapath) -> None:
         datapath.delete_redirect(netns.cookie(names.netns))
     for directory in (names.veth_links, names.app_links, names.sidecar_links, names.links):
         datapath.detach(directory)
-    if netns.exists(names.netns):
-        netns.delete(names.netns)
+    with contextlib.suppress(NotFound):
+        netns.delete(names.netns)  # a name without a namespace too: an agent was killed in between
     ledger.forget("netns", name=names.netns)
     if cgroup.exists(names.cgroup):
         cgroup.kill(names.cgroup)

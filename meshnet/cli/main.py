@@ -96,17 +96,22 @@ def _usage(exc: Any) -> int:
     return int(exc.exit_code)
 
 
-def _undo_when_terminated() -> None:
-    """Have SIGTERM and a closed terminal end a command as Ctrl-C does, undoing what it began."""
+def _undo_when_ended() -> None:
+    """Have Ctrl-C, SIGTERM and a closed terminal end a command once, undoing what it began."""
     import signal
 
-    def end(number: int, _: object) -> None:
-        # One is enough: another must not stop the undoing.
-        signal.signal(number, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+    ended = False
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup's SIG_IGN stays
+    def end(number: int, _: object) -> None:
+        nonlocal ended
+        if ended:  # an impatient second one must not stop the undoing
+            return
+        ended = True
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What a shell gave to be ignored (nohup, a background job's Ctrl-C) stays ignored.
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
 
 
@@ -118,7 +123,7 @@ def main(args: Sequence[str] | None = None) -> None:
             from meshnet.cli.run import main as run_daemon
 
             sys.exit(run_daemon(line[1:]))
-        _undo_when_terminated()
+        _undo_when_ended()
         sys.exit(_typer(line))
     except MeshnetError as exc:
         from meshnet.cli.tables import one_line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import code
+import signal
 import sys
 from typing import Any
 
@@ -66,6 +67,7 @@ def start(name: str | None, command: str) -> None:
     if command or not sys.stdin.isatty():
         exec(compile(command or sys.stdin.read(), "<meshnet scapy>", "exec"), variables)
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # each Ctrl-C ends the line typed
     banner = _BANNER.format(lab=lab.paths.lab)
     try:
         import readline

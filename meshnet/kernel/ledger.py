@@ -109,13 +109,15 @@ class Ledger:
 def undo(paths: Sequence[Path], patience: float = 3.0) -> list[str]:
     """Remove everything the ledgers name: first kill, then the rest last-first over all of them.
 
+    They are read again after the killing: who was killed may have written to the last.
+
     What could not be removed stays in its ledger and is told in the result, one line each; a ledger
     with nothing left is deleted. `patience`: seconds for what was killed to be gone.
     """
     ledgers = [Ledger(path) for path in paths]
+    _kill_all([entry for ledger in ledgers for entry in ledger.entries()], patience)
     work = [(entry, ledger) for ledger in ledgers for entry in ledger.entries()]
     work.sort(key=lambda pair: pair[0].at, reverse=True)
-    _kill_all([entry for entry, _ in work], patience)
     errors = []
     for entry, ledger in work:
         try:

@@ -88,7 +88,7 @@ def _create(name: str, target: Path) -> None:
     try:
         _in_thread(make)
     except BaseException:
-        target.unlink()
+        _delete(name, target)
         raise
 
 
@@ -209,7 +209,11 @@ def _in_thread(work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=body, name="netns")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:  # a signal: what the thread makes is undone only when it is made
+        thread.join()
+        raise
     if errors:
         raise errors[0]
     return results[0]

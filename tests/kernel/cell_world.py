@@ -319,7 +319,7 @@ class World:
         with Iptables() as tables:
             rules = [r for r in tables.rules(self.cell) if "61000" in json.dumps(r)]
         found = {
-            "netns": [n for n in netns.names() if n.startswith(prefix)],
+            "netns": [one.name for one in Path(netns.NETNS_DIR).glob(f"{prefix}*")],
             "links": [one.name for one in links.show(self.cell) if one.name.startswith("s-")],
             "cgroups": [str(p) for root in roots for p in (root / group).glob("*-*")],
             "pins": [str(p) for p in (self.bpf / "cell-1" / "links").glob("*")],

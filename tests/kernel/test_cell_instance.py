@@ -156,6 +156,21 @@ def test_an_instance_that_lost_its_sidecar_while_the_agent_was_away_is_replaced(
     world.running("app-1")
 
 
+def test_a_namespace_that_is_a_mere_name_goes_with_its_instance(world: World) -> None:
+    agent = world.agent()
+    world.desire("app-1")
+    (lrp,) = world.running("app-1")
+    guid = lrp.actual_lrp_instance_key.instance_guid
+    (name,) = world.traces()["netns"]
+    agent.kill()
+    cgroup.kill(f"{world.group}/cell-1/{guid}")
+    netns.delete(name)
+    (Path(netns.NETNS_DIR) / name).touch()  # as an agent killed in the middle of making it leaves
+    world.bbs(lambda client: client.remove_desired("app-1"))
+    agent.start()
+    wait_for(lambda: not world.traces(), 20, f"nothing left: {world.traces()}")
+
+
 def test_a_link_set_down_and_up_carries_again(world: World) -> None:
     world.agent()
     world.desire("app-1")

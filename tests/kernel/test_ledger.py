@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -120,6 +121,32 @@ def test_what_cannot_go_stays_in_the_ledger_and_is_told(tmp_path: Path) -> None:
         mounts.unmount(tmp_path / "lab" / "forgotten")
     assert ledger.undo([book.path]) == []
     assert not (tmp_path / "lab").exists()
+
+
+@pytest.mark.sudo
+def test_what_the_killed_recorded_to_the_last_goes_too(tmp_path: Path) -> None:
+    book, made = Ledger(tmp_path / "ledger"), tmp_path / "made"
+    book.record("cgroup", path=f"/{NAME}")
+    group = cgroup.create(f"/{NAME}/x")
+    made.mkdir()
+    busy = (
+        "import sys, pathlib; from meshnet.kernel.ledger import Ledger\n"
+        "book, made = Ledger(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])\n"
+        "for n in range(10**9):\n"
+        "    book.record('file', path=str(made / str(n)))\n"
+        "    (made / str(n)).touch()\n"
+    )
+    process = procs.start(
+        [sys.executable, "-c", busy, str(book.path), str(made)],
+        cgroups=[group],
+        env=dict(os.environ),
+    )
+    deadline = time.monotonic() + 10
+    while not any(made.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert any(made.iterdir())
+    assert ledger.undo([book.path]) == []
+    assert not any(made.iterdir()) and not book.path.exists() and not process.running()
 
 
 @pytest.mark.sudo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -30,11 +31,11 @@ def traces(name: str) -> dict[str, object]:
 
     def run(*line: str) -> list[str]:
         out = subprocess.run(line, capture_output=True, text=True).stdout
-        return [text for text in out.splitlines() if name in text]
+        return [text for text in out.splitlines() if re.search(rf"(?<!\w){name}\b", text)]
 
     hierarchies = [cgroup.v2_root(), *cgroup.v1_roots()]
     return {
-        "netns": run("ip", "netns"),
+        "netns": [one.name for one in Path("/run/netns").glob(f"{name}-*")],
         "link": run("ip", "-o", "link"),
         "route": run("ip", "route"),
         "mount": [m for m in Path("/proc/mounts").read_text().splitlines() if f"/{name}/" in m],
