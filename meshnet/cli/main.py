@@ -28,6 +28,7 @@ def _build() -> typer.Typer:
     from meshnet.cli import bench, cf, lab
     from meshnet.cli.capture import capture, scapy
     from meshnet.cli.observe import observe
+    from meshnet.cli.proxy import proxy_config, proxy_status
     from meshnet.cli.trace import trace
 
     app = typer.Typer(
@@ -52,6 +53,8 @@ def _build() -> typer.Typer:
     app.command()(capture)
     app.command()(scapy)
     app.command()(trace)
+    app.command()(proxy_config)
+    app.command()(proxy_status)
 
     @app.command()
     def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:

@@ -79,7 +79,7 @@ def _proxies(found: dict[str, Any]) -> None:
     rows = []
     for name, pilot in found["pilots"].items():
         for p in (pilot or {"proxies": []})["proxies"]:
-            step = "in step" if p["in_step"] else "behind" if p["connected"] else "away"
+            step = "in step" if p["in_step"] else "stale" if p["connected"] else "away"
             parts = p["id"].split("~")  # router~ADDRESS~NODE~x
             proxy = parts[2] if len(parts) == 4 else names.get(p["id"], p["id"])
             rows.append((proxy, name, step, p["pushes"], p["rejected"], p["last_error"]))

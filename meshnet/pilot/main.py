@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from starlette.routing import Route
 from meshnet.kernel.bpf.datapath import VipServices
 from meshnet.model.errors import InputError
 from meshnet.pilot.views import Views
+from meshnet.proxy import dump
 from meshnet.wire import ads_server, proxies, runtime
 from meshnet.wire.directory_watch import Watch
 from meshnet.wire.mcp_client import sink_session
@@ -37,7 +39,8 @@ class Config:
         mcp_addr: Copilot's MCP source, host:port.
         ads_listen: host:port for ingress proxies, or empty.
         proxies_dir: directory where the cell announces its sidecars, or empty.
-        status_socket: unix socket that answers GET /status.
+        status_socket: unix socket that answers GET /status, and GET /proxies/ID with what
+            Pilot wants that proxy to have.
         pin_dir: where the cell pins the maps of `kernel` mode, or empty.
     """
 
@@ -137,7 +140,13 @@ class Pilot:
             rows = self._registry.status(self._news)
             return JSONResponse({"synced_mcp": self._views.synced, "proxies": rows})
 
-        return Starlette(routes=[Route("/status", status)])
+        async def wanted(request: Request) -> JSONResponse:
+            view = self._views.of(request.path_params["proxy"])
+            if view is None:
+                return JSONResponse({"error": "no such proxy"}, http.HTTPStatus.NOT_FOUND)
+            return JSONResponse(await asyncio.to_thread(dump.wanted, view))
+
+        return Starlette(routes=[Route("/status", status), Route("/proxies/{proxy}", wanted)])
 
 
 async def serve(config: Config) -> None:

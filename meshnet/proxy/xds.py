@@ -12,6 +12,7 @@ CLUSTERS = _TYPE + "cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "endpoint.v3.ClusterLoadAssignment"
 LISTENERS = _TYPE + "listener.v3.Listener"
 ROUTES = _TYPE + "route.v3.RouteConfiguration"
+SERVICES = {CLUSTERS: "CDS", ENDPOINTS: "EDS", LISTENERS: "LDS", ROUTES: "RDS"}
 # What a route needs is sent before the route: make before break.
 ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
 

@@ -11,7 +11,16 @@ from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ORDER, ROUTES, Resource, View
+from meshnet.proxy.xds import (
+    CLUSTERS,
+    ENDPOINTS,
+    LISTENERS,
+    ORDER,
+    ROUTES,
+    SERVICES,
+    Resource,
+    View,
+)
 
 _WILDCARD = "*"
 
@@ -113,9 +122,18 @@ class DeltaStream:
         """Whether the proxy has acknowledged all of `view` that it subscribes to."""
         wanted = {CLUSTERS, LISTENERS}
         return wanted <= set(self._types) and all(
-            not state.pending and not state.rejected and not any(_difference(state, view[type_url]))
-            for type_url, state in self._types.items()
+            _in_step(state, view[type_url]) for type_url, state in self._types.items()
         )
+
+    def steps(self, view: View) -> dict[str, str]:
+        """Discovery service ("CDS", ...) to "in step", "stale", or "not asked"."""
+        found = {}
+        for type_url, service in SERVICES.items():
+            state = self._types.get(type_url)
+            found[service] = "not asked" if state is None else "stale"
+            if state is not None and _in_step(state, view[type_url]):
+                found[service] = "in step"
+        return found
 
     def _clusters_ready(self, view: View) -> bool:
         clusters, endpoints = self._types.get(CLUSTERS), self._types.get(ENDPOINTS)
@@ -167,6 +185,10 @@ class DeltaStream:
         for name in self._clusters_sent:
             endpoints.known.pop(name, None)
         self._clusters_sent.clear()
+
+
+def _in_step(state: _Type, resources: Mapping[str, Resource]) -> bool:
+    return not state.pending and not state.rejected and not any(_difference(state, resources))
 
 
 def _difference(

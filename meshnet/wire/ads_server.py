@@ -58,7 +58,7 @@ class Registry:
     proxies: dict[str, ProxyStatus] = field(default_factory=dict)
 
     def status(self, views: Views) -> list[dict[str, Any]]:
-        """For `lab status`: connected, in step, pushes, rejected, last error."""
+        """Of each: connected, in step (by discovery service too), pushes, rejected, last error."""
         rows = []
         for proxy in self.proxies.values():
             view = views.of(proxy.id)
@@ -68,6 +68,7 @@ class Registry:
                     "id": proxy.id,
                     "connected": stream is not None,
                     "in_step": stream is not None and view is not None and stream.in_step(view),
+                    "steps": stream.steps(view) if stream and view is not None else {},
                     "pushes": stream.pushes if stream else 0,
                     "rejected": proxy.rejected,
                     "last_error": proxy.last_error,

@@ -120,3 +120,16 @@ def test_a_type_nobody_serves_is_ignored(type_url: str) -> None:
     stream = connected(view("1", a=ONE))
     stream.receive(ask(type_url, "x"))
     assert stream.send(view("1", a=ONE)) == []
+
+
+def test_steps_say_which_service_is_not_in_step() -> None:
+    state = view("1", a=Resource("1", b""), b=Resource("1", b""))
+    stream = connected(state)
+    assert stream.steps(state) == dict.fromkeys(("CDS", "EDS", "LDS", "RDS"), "in step")
+    later = view("2", a=Resource("1", b""), b=Resource("1", b""))
+    assert stream.steps(later) == {**stream.steps(state), "RDS": "stale"}
+    (response,) = stream.send(later)
+    assert stream.steps(later)["RDS"] == "stale"  # sent, not acknowledged
+    stream.receive(ask(ROUTES, nonce=response.nonce, error="no such filter"))
+    assert stream.steps(later)["RDS"] == "stale" and stream.nacks == 1
+    assert DeltaStream().steps(state)["RDS"] == "not asked"

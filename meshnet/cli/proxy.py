@@ -1,0 +1,120 @@
+"""`meshnet proxy-config` and `meshnet proxy-status`."""
+
+from __future__ import annotations
+
+import enum
+import json as jsons
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meshnet.cli import complete
+
+if TYPE_CHECKING:
+    from meshnet.cli.proxy_lookup import Proxy
+
+_DIFFERS = 1
+
+
+class Kind(enum.StrEnum):
+    """What proxy-config shows."""
+
+    listeners = "listeners"
+    routes = "routes"
+    clusters = "clusters"
+    endpoints = "endpoints"
+
+
+_Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or MESHNET_LAB.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def proxy_config(
+    proxy: Annotated[
+        str, typer.Argument(help="APP, APP/INDEX or a router.", autocompletion=complete.places)
+    ],
+    kind: Annotated[Kind, typer.Argument(help="What of it.")],
+    name: Annotated[str, typer.Option("--name", help="Only names that contain this.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print Envoy's JSON, whole.")] = False,
+    lab: _Lab = None,
+) -> None:
+    """The listeners, routes, clusters or endpoints that a proxy has, as it says itself.
+
+    Example: meshnet proxy-config frontend routes
+    """
+    from meshnet.cli import proxy_lookup
+    from meshnet.cli.proxy_tables import TABLES
+    from meshnet.cli.tables import table
+    from meshnet.proxy import dump
+
+    found = proxy_lookup.find(_chosen(lab), proxy)
+    items = [one for one in dump.has(found.dump(), kind.value) if name in one.name]
+    if json:
+        print(jsons.dumps([one.body for one in items], indent=2))
+        return
+    heads, rows = TABLES[kind.value]
+    table(heads, [row for one in items for row in rows(one)])
+
+
+def proxy_status(
+    proxy: Annotated[
+        str, typer.Argument(help="APP, APP/INDEX or a router.", autocompletion=complete.places)
+    ] = "",
+    json: _Json = False,
+    lab: _Lab = None,
+) -> None:
+    """Which proxies have what Pilot wants them to have; of one PROXY, what differs.
+
+    in step: acknowledged. stale: sent, or to be sent, and not acknowledged yet, or rejected.
+    not asked: the proxy wants none. away: not connected. Status 1 where PROXY differs.
+
+    Example: meshnet proxy-status frontend/0
+    """
+    from meshnet.cli import proxy_lookup
+
+    chosen = _chosen(lab)
+    if not proxy:
+        _all(proxy_lookup.every(chosen), json)
+        return
+    raise typer.Exit(_one(proxy_lookup.find(chosen, proxy), json))
+
+
+def _chosen(lab: str | None) -> Any:
+    from netns_lab import lab as labs
+    from netns_lab import paths
+
+    labs.need_root()
+    return paths.chosen(lab)
+
+
+def _all(found: list[Proxy], json: bool) -> None:
+    from meshnet.cli.tables import one_line, table
+    from meshnet.proxy.xds import SERVICES
+
+    if json:
+        print(
+            jsons.dumps([{"proxy": p.name, "pilot": p.pilot, **p.status} for p in found], indent=2)
+        )
+        return
+    services = tuple(SERVICES.values())
+    rows = []
+    for one in found:
+        steps = one.status["steps"] if one.status["connected"] else dict.fromkeys(services, "away")
+        status = one.status
+        rows.append(
+            (one.name, one.pilot, *(steps[name] for name in services), status["pushes"],
+             status["rejected"], one_line(status["last_error"]))
+        )  # fmt: skip
+    table(("proxy", "pilot", *services, "pushes", "rejected", "last error"), rows)
+
+
+def _one(found: Proxy, json: bool) -> int:
+    from meshnet.proxy import dump
+
+    differences = dump.difference(found.wanted(), found.dump())
+    if json:
+        print(jsons.dumps(differences, indent=2))
+    else:
+        for kind, lines in differences.items():
+            print(f"{kind} {'differ' if lines else 'match'}", *lines, sep="\n")
+    return _DIFFERS if any(differences.values()) else 0

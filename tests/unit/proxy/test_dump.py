@@ -1,0 +1,134 @@
+"""Configuration dumps: what Envoy shows, held against what Pilot wants."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from meshnet.proxy import dump, envoy
+from meshnet.proxy.config import Inbound
+from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, resource
+
+_TYPE = "type.googleapis.com/envoy.admin.v3."
+
+
+def wanted() -> dict[str, Any]:
+    name, cluster = envoy.inbound_cluster()
+    listener_name, listener = envoy.listener_resource(Inbound("10.255.1.2"))
+    from envoy.config.endpoint.v3 import endpoint_pb2
+    from google.protobuf.json_format import ParseDict
+
+    some = {"cluster_name": name, "endpoints": [{"lb_endpoints": [end("10.255.1.9", 3)]}]}
+    endpoints = resource(ParseDict(some, endpoint_pb2.ClusterLoadAssignment()))
+    return dump.wanted(
+        {
+            CLUSTERS: {name: cluster},
+            ENDPOINTS: {name: endpoints, "nobody asks": endpoints},
+            LISTENERS: {listener_name: listener},
+            ROUTES: {},
+        }
+    )
+
+
+def end(address: str, weight: int | None = None) -> dict[str, Any]:
+    where = {"socket_address": {"address": address, "port_value": 8080}}
+    one: dict[str, Any] = {"endpoint": {"address": where}}
+    return one if weight is None else {**one, "load_balancing_weight": weight}
+
+
+def of_envoy(pilot: dict[str, Any]) -> dict[str, Any]:
+    """As an Envoy shows it: types at the top, endpoints with what it made of them."""
+    (cluster,), (listener,) = pilot["clusters"].values(), pilot["listeners"].values()
+    shown = {**end("10.255.1.9", 3), "health_status": "HEALTHY"}
+    endpoints = {
+        "cluster_name": "inbound",
+        "endpoints": [{"locality": {}, "lb_endpoints": [shown]}],
+    }
+    return {
+        "configs": [
+            {"@type": _TYPE + "BootstrapConfigDump", "bootstrap": {}},
+            {
+                "@type": _TYPE + "ClustersConfigDump",
+                "version_info": "",
+                "static_clusters": [{"cluster": {"name": "pilot"}}],
+                "dynamic_active_clusters": [{"version_info": "a", "cluster": typed(cluster)}],
+                "dynamic_warming_clusters": [],
+            },
+            {
+                "@type": _TYPE + "EndpointsConfigDump",
+                "dynamic_endpoint_configs": [{"endpoint_config": endpoints}],
+            },
+            {
+                "@type": _TYPE + "ListenersConfigDump",
+                "dynamic_listeners": [
+                    {
+                        "name": "inbound",
+                        "active_state": {"version_info": "b", "listener": typed(listener)},
+                        "draining_state": {"version_info": "0", "listener": typed(listener)},
+                    },
+                    {"name": "refused", "error_state": {"details": "no"}},
+                ],
+            },
+            {"@type": _TYPE + "RoutesConfigDump"},
+        ]
+    }
+
+
+def typed(body: dict[str, Any]) -> dict[str, Any]:
+    return {"@type": "its type", **body}
+
+
+def test_a_dump_shows_each_resource_with_its_version_and_state() -> None:
+    found = of_envoy(wanted())
+    assert [(i.name, i.version, i.state) for i in dump.has(found, "clusters")] == [
+        ("inbound", "a", "active"),
+        ("pilot", "static", "active"),
+    ]
+    assert [(i.name, i.version, i.state) for i in dump.has(found, "listeners")] == [
+        ("inbound", "b", "active"),
+        ("inbound", "0", "draining"),
+    ]
+    assert dump.has(found, "routes") == []
+
+
+def test_a_proxy_that_has_what_pilot_wants_differs_in_nothing() -> None:
+    pilot = wanted()
+    assert dump.difference(pilot, of_envoy(pilot)) == {kind: [] for kind in dump.KINDS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("clusters", ["clusters", "inbound", "connect_timeout"], "7s"),
+        ("listeners", ["listeners", "inbound", "stat_prefix"], "other"),
+        ("endpoints", ["endpoints", "inbound", "endpoints"], [{"lb_endpoints": [end("10.0.0.1")]}]),
+        ("routes", ["routes", "new"], {"name": "new"}),
+        ("clusters", ["clusters", "new"], {"name": "new"}),
+    ],
+)
+def test_what_differs_is_told_in_its_kind_only(kind: str, path: list[str], value: object) -> None:
+    pilot = wanted()
+    shown = of_envoy(copy.deepcopy(pilot))
+    spot = pilot
+    for key in path[:-1]:
+        spot = spot[key]
+    spot[path[-1]] = value
+    found = dump.difference(pilot, shown)
+    assert {k for k, lines in found.items() if lines} == {kind}
+    assert found[kind][0] == f"--- pilot  {path[1]}"
+
+
+def test_a_resource_that_pilot_took_away_differs() -> None:
+    pilot = wanted()
+    shown = of_envoy(copy.deepcopy(pilot))
+    del pilot["listeners"]["inbound"]
+    found = dump.difference(pilot, shown)
+    assert found["listeners"][1] == "+++ proxy  inbound" and not found["clusters"]
+
+
+def test_an_endpoint_without_a_weight_counts_one_and_a_pipe_is_shown() -> None:
+    pipe = {"endpoint": {"address": {"pipe": {"path": "/run/x"}}}}
+    body = {"endpoints": [{"lb_endpoints": [pipe, end("10.0.0.1")]}, {}]}
+    assert dump.endpoints(body) == ["10.0.0.1:8080 weight 1", "unix:/run/x weight 1"]
