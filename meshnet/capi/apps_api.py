@@ -11,8 +11,9 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from meshnet.capi import present, validate
+from meshnet.capi.app_records import STARTED, STOPPED, App
 from meshnet.capi.errors import unavailable, unprocessable
-from meshnet.capi.records import STARTED, STOPPED, App, Departed
+from meshnet.capi.records import Departed
 from meshnet.capi.root_api import accepted
 from meshnet.capi.service import (
     Body,

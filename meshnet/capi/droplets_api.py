@@ -18,8 +18,8 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from starlette.concurrency import run_in_threadpool
 
 from meshnet.capi import present
+from meshnet.capi.app_records import Droplet
 from meshnet.capi.errors import ApiError, not_found, unauthenticated, unprocessable
-from meshnet.capi.records import Droplet
 from meshnet.capi.root_api import accepted
 from meshnet.capi.service import Body, Svc, ToOne, User, taken
 from meshnet.capi.tables import new_guid

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from meshnet.capi.records import App
+from meshnet.capi.app_records import App
 from meshnet.wire import bbs_api
 from meshnet.wire.gen import bbs_pb2 as pb
 
@@ -30,20 +30,10 @@ def desired_lrp(
         uris: host names and paths of the app's routes, for VCAP_APPLICATION.
         internal_hosts: names in internal domains that DNS answers with instance addresses.
     """
-    application = {
-        "application_id": app.guid,
-        "application_name": app.name,
-        "application_version": app.version,
-        "application_uris": list(uris),
-        "limits": {"mem": app.memory_in_mb, "disk": app.disk_in_mb},
-        "name": app.name,
-        "space_id": app.space,
-        "organization_id": org,
-    }
     env = {
         **app.env,
         "PORT": str(PORT),
-        "VCAP_APPLICATION": json.dumps(application),
+        "VCAP_APPLICATION": json.dumps(vcap_application(app, org, uris)),
         "MEMORY_LIMIT": f"{app.memory_in_mb}m",
         "LANG": "en_US.UTF-8",
     }
@@ -81,6 +71,20 @@ def desired_lrp(
             properties={**ids, "policy_group_id": app.guid, "container_workload": "app"}
         ),
     )
+
+
+def vcap_application(app: App, org: str, uris: Iterable[str]) -> dict[str, Any]:
+    """What an app is told about itself, in VCAP_APPLICATION."""
+    return {
+        "application_id": app.guid,
+        "application_name": app.name,
+        "application_version": app.version,
+        "application_uris": list(uris),
+        "limits": {"mem": app.memory_in_mb, "disk": app.disk_in_mb},
+        "name": app.name,
+        "space_id": app.space,
+        "organization_id": org,
+    }
 
 
 def is_ours(lrp: Any) -> bool:

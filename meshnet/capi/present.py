@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from meshnet.capi.records import App, Domain, Droplet, Organization, Records, Route, Space
+from meshnet.capi.app_records import App, Droplet
+from meshnet.capi.records import Domain, Organization, Records, Route, Space
+from meshnet.capi.tables import shown_time
 from meshnet.wire import bbs_api
 
 
@@ -21,7 +23,13 @@ def listing(resources: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _base(record: Any) -> dict[str, Any]:
-    return {"guid": record.guid, "created_at": record.created_at, "updated_at": record.created_at}
+    created = shown_time(record.created_at)
+    updated = getattr(record, "updated_at", "")
+    return {
+        "guid": record.guid,
+        "created_at": created,
+        "updated_at": shown_time(updated) if updated else created,
+    }
 
 
 def organization(record: Organization) -> dict[str, Any]:

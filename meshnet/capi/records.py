@@ -1,4 +1,4 @@
-"""The Cloud Controller's records in the store: organizations, spaces, apps, droplets, routes."""
+"""The Cloud Controller's records in the store: organizations, spaces, routes, and all tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import logging
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package
 from meshnet.capi.errors import not_found
 from meshnet.capi.tables import Changes, Record, Table, new_guid
 from meshnet.store import Store
 
 log = logging.getLogger("meshnet")
-STARTED, STOPPED = "STARTED", "STOPPED"
 
 
 @dataclass(frozen=True)
@@ -30,43 +30,6 @@ class Space(Record):
 
     name: str = ""
     organization: str = ""
-
-
-@dataclass(frozen=True)
-class App(Record):
-    """An app with its one process, `web`, whose guid is the app's.
-
-    Attributes:
-        version: changes when running instances must be replaced; part of the Diego process guid.
-    """
-
-    name: str = ""
-    space: str = ""
-    state: str = STOPPED
-    env: dict[str, str] = field(default_factory=dict)
-    droplet: str | None = None
-    version: str = field(default_factory=new_guid)
-    command: str | None = None
-    instances: int = 1
-    memory_in_mb: int = 256
-    disk_in_mb: int = 1024
-
-    @property
-    def process_guid(self) -> str:
-        """The Diego process guid."""
-        return f"{self.guid}-{self.version}"
-
-    def renewed(self) -> App:
-        """The same app, whose instances are to be replaced."""
-        return replace(self, version=new_guid())
-
-
-@dataclass(frozen=True)
-class Droplet(Record):
-    """A droplet of an app; `sha256` is None until its bits are uploaded."""
-
-    app: str = ""
-    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +134,10 @@ class Records:
         self.organizations = Table(store, Organization, "Organization")
         self.spaces = Table(store, Space, "Space")
         self.apps = Table(store, App, "App")
+        self.packages = Table(store, Package, "Package")
+        self.builds = Table(store, Build, "Build")
         self.droplets = Table(store, Droplet, "Droplet")
+        self.deployments = Deployments(store)
         self.departed = Table(store, Departed, "Departed")
         self.routes = Routes(store, self.domains)
 

@@ -10,8 +10,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from meshnet.capi.app_records import STARTED, App
 from meshnet.capi.lrp import desired_lrp, internal_routes, is_ours
-from meshnet.capi.records import STARTED, App, Records, Route
+from meshnet.capi.records import Records, Route
 from meshnet.model import routes as model
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
 from meshnet.wire.bbs_client import BbsClient

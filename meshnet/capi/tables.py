@@ -18,8 +18,13 @@ def new_guid() -> str:
 
 
 def now() -> str:
-    """This second as CC writes it: RFC 3339, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """This moment, RFC 3339, UTC; to the microsecond, so that records sort by it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def shown_time(moment: str) -> str:
+    """A moment as CC shows it: to the second."""
+    return f"{moment[:19]}Z"
 
 
 @dataclass(frozen=True)
