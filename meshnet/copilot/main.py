@@ -55,7 +55,13 @@ class Copilot:
             self._backends.by_process(),
             state.vips,
         )
-        self.source.set(snapshot(mesh))
+        served = self.source.catalog.collections
+        self.source.update(
+            {
+                name: {**dict.fromkeys(served[name].resources), **messages}
+                for name, messages in snapshot(mesh).items()
+            }
+        )
 
     async def follow(self, bbs: BbsClient) -> None:
         """List BBS's instances, then follow its events until the stream breaks.

@@ -25,6 +25,7 @@ from meshnet.proxy import dump
 from meshnet.wire import ads_server, proxies, runtime
 from meshnet.wire.directory_watch import Watch
 from meshnet.wire.mcp_client import sink_session
+from meshnet.wire.mcp_sink import Deltas, Sink
 
 log = logging.getLogger("meshnet")
 _RETRY_SECONDS = 1.0
@@ -57,6 +58,7 @@ class Pilot:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._sink = Sink(f"pilot~{config.node_name}")
         self._views = Views()
         self._news = ads_server.Views(self._views.of)
         self._registry = ads_server.Registry()
@@ -64,9 +66,9 @@ class Pilot:
         self._ready = False
         self._services_changed = asyncio.Event()
 
-    def apply(self, collections: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take a complete set of collections."""
-        if self._views.update(collections):
+    def apply(self, news: Deltas) -> None:
+        """Take what is new in the mesh; the first time that is everything."""
+        if self._views.update(self._sink.held):
             self._news.changed()
             self._services_changed.set()
         if not self._ready:
@@ -75,7 +77,7 @@ class Pilot:
 
     async def follow(self) -> None:
         """Run one MCP session."""
-        await sink_session(self._config.mcp_addr, f"pilot~{self._config.node_name}", self.apply)
+        await sink_session(self._config.mcp_addr, self._sink, self.apply)
 
     async def serve_routers(self) -> None:
         """Serve ingress proxies at a TCP address."""

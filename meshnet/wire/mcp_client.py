@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import grpc
 
 from meshnet.model.errors import PeerError
-from meshnet.wire import mcp
 from meshnet.wire.gen import mcp_pb2_grpc
+from meshnet.wire.mcp_sink import Deltas, Sink
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", mcp.MAX_MESSAGE_BYTES),
+    # Istio's sinks take 8 MiB; a first response holds a whole collection.
+    ("grpc.max_receive_message_length", 256 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", 10_000),
@@ -22,30 +22,28 @@ _OPTIONS = [
 ]
 
 
-async def sink_session(
-    address: str, node_id: str, apply: Callable[[dict[str, dict[str, Any]]], None]
-) -> None:
+async def sink_session(address: str, sink: Sink, apply: Callable[[Deltas], None]) -> None:
     """Run one stream until it breaks.
 
     Args:
         address: host:port of the source.
-        node_id: who we say we are.
-        apply: called with collection -> name -> message once all collections have arrived, and at
-            each change thereafter. Must not keep a reference to the outer dict.
+        sink: holds what was received; the same one for each session, so that a session begins
+            with what differs.
+        apply: called with what is new (collection to Delta): everything the first time, once all
+            collections have arrived, and at each change thereafter what the change is.
 
     Raises:
         PeerError: the stream broke.
     """
-    stream = mcp.SinkStream(node_id)
     async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
         call = mcp_pb2_grpc.ResourceSourceStub(channel).EstablishResourceStream()
         try:
-            for request in stream.open():
+            for request in sink.open():
                 await call.write(request)
             while (response := await call.read()) is not grpc.aio.EOF:
-                answer = stream.receive(response)
-                if stream.synced and not answer.HasField("error_detail"):
-                    apply(stream.received)
+                answer = sink.receive(response)
+                if news := sink.news():
+                    apply(news)
                 await call.write(answer)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as exc:
             code = exc.code().name if isinstance(exc, grpc.aio.AioRpcError) else "closed"

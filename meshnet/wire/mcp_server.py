@@ -4,86 +4,104 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
-from meshnet.wire import mcp
 from meshnet.wire.gen import mcp_pb2_grpc
+from meshnet.wire.mcp import Changes
+from meshnet.wire.mcp_source import Catalog, SourceStream, UnsupportedCollection
 
 log = logging.getLogger("meshnet")
 
 
-class McpSource(mcp_pb2_grpc.ResourceSourceServicer):
-    """Serves the collections last set, and each new version of one as soon as it is set.
+@dataclass(eq=False)
+class _Connection:
+    """A stream and what wakes it: a change, a request, or the end of its requests."""
 
-    Until the first `set` a stream is accepted and told nothing: an empty mesh is never served for
-    want of knowing better.
+    stream: SourceStream
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    inbox: list[Any] = field(default_factory=list)
+    ended: bool = False
+    node: str = ""
+    rejected: int = 0
+    last_error: str = ""
+
+
+class McpSource(mcp_pb2_grpc.ResourceSourceServicer):
+    """Serves the catalog, and each change of it as soon as it is known.
+
+    Until the first `update` a stream is accepted and told nothing: an empty mesh is never served
+    for want of knowing better.
     """
 
     def __init__(self) -> None:
-        self._state: dict[str, mcp.Collection] = {}
-        self._changed = asyncio.Event()
+        self.catalog = Catalog()
+        self.rejections: Counter[str] = Counter()  # by collection
+        self._serving = False
+        self._connections: set[_Connection] = set()
 
-    def set(self, snapshot: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Serve this snapshot (collection -> name -> message); whether anything differs."""
-        state = {name: mcp.collection(name, messages) for name, messages in snapshot.items()}
-        if state == self._state:
-            return False
-        self._state = state
-        self._changed.set()
-        self._changed = asyncio.Event()
-        return True
+    def update(self, changes: Changes) -> bool:
+        """Take changed resources (None: gone) and tell every stream; whether anything differs."""
+        differ = self.catalog.update(changes)
+        first, self._serving = not self._serving, True
+        if differ or first:
+            for connection in self._connections:
+                connection.stream.changed(differ)
+                connection.wake.set()
+        return bool(differ)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each connected sink: who, and what it refused."""
+        return [
+            {"node": c.node, "rejected": c.rejected, "last_error": c.last_error}
+            for c in sorted(self._connections, key=lambda c: c.node)
+        ]
 
     async def EstablishResourceStream(
         self, requests: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[Any]:
         """One sink's stream."""
-        stream = mcp.SourceStream()
-        inbox: asyncio.Queue[Any] = asyncio.Queue()
-
-        async def read() -> None:
-            async for request in requests:
-                inbox.put_nowait(request)
-            inbox.put_nowait(None)
-
-        reader = asyncio.create_task(read())
+        connection = _Connection(SourceStream(self.catalog))
+        self._connections.add(connection)
+        reader = asyncio.create_task(_read(requests, connection))
         try:
-            while True:
-                changed = self._changed
-                if self._state:
-                    for response in stream.send(self._state):
-                        yield response
-                request = await _first(inbox, changed)
-                if request is None:
-                    return
-                if request is not _NOTHING:
-                    await self._receive(stream, request, context)
+            while not connection.ended:
+                await connection.wake.wait()
+                connection.wake.clear()
+                await self._receive(connection, context)
+                for response in connection.stream.send() if self._serving else ():
+                    yield response
         finally:
+            self._connections.discard(connection)
             reader.cancel()
 
-    async def _receive(self, stream: mcp.SourceStream, request: Any, context: Any) -> None:
-        rejected = stream.rejected
-        try:
-            stream.receive(request)
-        except mcp.UnsupportedCollection as exc:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
-        if stream.rejected > rejected:
-            log.warning("%s rejected %s", request.sink_node.id, stream.last_error)
+    async def _receive(self, connection: _Connection, context: Any) -> None:
+        requests, connection.inbox = connection.inbox, []
+        for request in requests:
+            connection.node = request.sink_node.id or connection.node
+            try:
+                error = connection.stream.receive(request)
+            except UnsupportedCollection as exc:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
+            if error is not None:
+                self._rejected(connection, request.collection, error)
+
+    def _rejected(self, connection: _Connection, collection: str, error: str) -> None:
+        self.rejections[collection] += 1
+        connection.rejected += 1
+        connection.last_error = f"{collection}: {error}"
+        log.warning("%s rejected %s: %s", connection.node or "a sink", collection, error)
 
 
-_NOTHING = object()
-
-
-async def _first(inbox: asyncio.Queue[Any], changed: asyncio.Event) -> Any:
-    """The next request, or _NOTHING when the state changed first."""
-    getter = asyncio.ensure_future(inbox.get())
-    waiter = asyncio.ensure_future(changed.wait())
+async def _read(requests: AsyncIterator[Any], connection: _Connection) -> None:
     try:
-        await asyncio.wait((getter, waiter), return_when=asyncio.FIRST_COMPLETED)
-        return getter.result() if getter.done() else _NOTHING
+        async for request in requests:
+            connection.inbox.append(request)
+            connection.wake.set()
     finally:
-        waiter.cancel()
-        if not getter.done():
-            getter.cancel()
+        connection.ended = True
+        connection.wake.set()

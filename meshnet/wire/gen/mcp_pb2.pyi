@@ -95,17 +95,19 @@ class RequestResources(_message.Message):
     def __init__(self, sink_node: _Optional[_Union[SinkNode, _Mapping]] = ..., collection: _Optional[str] = ..., initial_resource_versions: _Optional[_Mapping[str, str]] = ..., response_nonce: _Optional[str] = ..., error_detail: _Optional[_Union[Status, _Mapping]] = ..., incremental: _Optional[bool] = ...) -> None: ...
 
 class Resources(_message.Message):
-    __slots__ = ("system_version_info", "collection", "resources", "removed_resources", "nonce", "incremental")
+    __slots__ = ("system_version_info", "collection", "resources", "removed_resources", "nonce", "incremental", "more_follow")
     SYSTEM_VERSION_INFO_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     REMOVED_RESOURCES_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
     INCREMENTAL_FIELD_NUMBER: _ClassVar[int]
+    MORE_FOLLOW_FIELD_NUMBER: _ClassVar[int]
     system_version_info: str
     collection: str
     resources: _containers.RepeatedCompositeFieldContainer[Resource]
     removed_resources: _containers.RepeatedScalarFieldContainer[str]
     nonce: str
     incremental: bool
-    def __init__(self, system_version_info: _Optional[str] = ..., collection: _Optional[str] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., removed_resources: _Optional[_Iterable[str]] = ..., nonce: _Optional[str] = ..., incremental: _Optional[bool] = ...) -> None: ...
+    more_follow: bool
+    def __init__(self, system_version_info: _Optional[str] = ..., collection: _Optional[str] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., removed_resources: _Optional[_Iterable[str]] = ..., nonce: _Optional[str] = ..., incremental: _Optional[bool] = ..., more_follow: _Optional[bool] = ...) -> None: ...
