@@ -13,11 +13,6 @@ STARTED, STOPPED = "STARTED", "STOPPED"
 PORT, HTTP, PROCESS = "port", "http", "process"
 
 
-def no_metadata() -> dict[str, dict[str, str]]:
-    """Metadata of a resource that was given none."""
-    return {"labels": {}, "annotations": {}}
-
-
 @dataclass(frozen=True)
 class App(Record):
     """An app with its one process, `web`, whose guid is the app's.
@@ -58,8 +53,6 @@ class App(Record):
     stack: str | None = None
     ssh_enabled: bool = True
     revisions_enabled: bool = True
-    metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
-    updated_at: str = ""
 
     @property
     def process_guid(self) -> str:
@@ -78,8 +71,6 @@ class Package(Record):
     app: str = ""
     state: str = "AWAITING_UPLOAD"
     sha256: str | None = None
-    metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
-    updated_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,8 +85,6 @@ class Build(Record):
     buildpacks: list[str] = field(default_factory=list)
     stack: str | None = None
     created_by: dict[str, str] = field(default_factory=dict)
-    metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
-    updated_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,8 +101,6 @@ class Droplet(Record):
     package: str | None = None
     detected_buildpack: str | None = None
     stack: str | None = None
-    metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
-    updated_at: str = ""
 
 
 DEPLOYING, CANCELING = "DEPLOYING", "CANCELING"
@@ -137,8 +124,6 @@ class Deployment(Record):
     instances: int = 1
     leaving: tuple[App, ...] = ()
     previous: App | None = None
-    metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
-    updated_at: str = ""
 
     @property
     def active(self) -> bool:

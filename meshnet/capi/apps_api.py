@@ -13,8 +13,8 @@ from pydantic import Field
 from meshnet.capi import present, validate
 from meshnet.capi.app_records import STARTED, STOPPED, App
 from meshnet.capi.errors import unavailable, unprocessable
+from meshnet.capi.jobs_api import accepted
 from meshnet.capi.records import Departed
-from meshnet.capi.root_api import accepted
 from meshnet.capi.service import (
     Body,
     Guid,
@@ -85,6 +85,7 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
     droplets = [d for d in records.droplets if d.app == guid]
     with records.changes() as tx:
         records.apps.delete(guid, tx)
+        job = records.jobs.done("app.delete", tx)
         records.departed.put(Departed(guid=guid), tx)
         for _, after in changes:
             records.routes.put(after, tx)
@@ -95,7 +96,7 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
     await service.sync.app_deleted(app)
     for droplet in droplets:
         (service.droplet_dir / droplet.guid).unlink(missing_ok=True)
-    return accepted(request, guid)
+    return accepted(request, job)
 
 
 @router.post("/v3/apps/{guid}/actions/{action}")

@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from meshnet.capi import present
 from meshnet.capi.app_records import Droplet
 from meshnet.capi.errors import ApiError, not_found, unauthenticated, unprocessable
-from meshnet.capi.root_api import accepted
+from meshnet.capi.jobs_api import accepted
 from meshnet.capi.service import Body, Svc, ToOne, User, taken
 from meshnet.capi.tables import new_guid
 
@@ -84,7 +84,7 @@ async def upload(
     finally:
         new.unlink(missing_ok=True)
     service.records.droplets.put(replace(droplet, sha256=sha256))
-    return accepted(request, guid)
+    return accepted(request, service.records.jobs.done("droplet.upload"))
 
 
 def _check_once(droplet: Droplet) -> None:

@@ -14,7 +14,11 @@ class ApiError(InputError):
 
     def body(self) -> dict[str, object]:
         """The JSON body."""
-        return {"errors": [{"code": self.code, "title": self.title, "detail": self.detail}]}
+        return {"errors": self.entries()}
+
+    def entries(self) -> list[dict[str, object]]:
+        """What the body, or a failed job, lists."""
+        return [{"code": self.code, "title": self.title, "detail": self.detail}]
 
 
 def unprocessable(detail: str) -> ApiError:

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from meshnet.capi.app_records import App, Droplet
-from meshnet.capi.records import Domain, Organization, Records, Route, Space
-from meshnet.capi.tables import shown_time
+from meshnet.capi.domains import Domain
+from meshnet.capi.records import Organization, Records, Route, Space
+from meshnet.capi.tables import Record, shown_time
 from meshnet.wire import bbs_api
 
 
-def _to_one(**guids: str | None) -> dict[str, Any]:
+def to_one(**guids: str | None) -> dict[str, Any]:
+    """Relationships to one object each; None: to none."""
     return {k: {"data": {"guid": v} if v else None} for k, v in guids.items()}
 
 
@@ -22,48 +24,56 @@ def listing(resources: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"pagination": pagination, "resources": found}
 
 
-def _base(record: Any) -> dict[str, Any]:
-    created = shown_time(record.created_at)
-    updated = getattr(record, "updated_at", "")
+def base(record: Record) -> dict[str, Any]:
+    """What every object begins with."""
     return {
         "guid": record.guid,
-        "created_at": created,
-        "updated_at": shown_time(updated) if updated else created,
+        "created_at": shown_time(record.created_at),
+        "updated_at": shown_time(record.updated_at or record.created_at),
     }
+
+
+def links(base_url: str, **paths: str) -> dict[str, Any]:
+    """{"links": {name: {"href": absolute}}}."""
+    return {"links": {name: {"href": base_url + path} for name, path in paths.items()}}
 
 
 def organization(record: Organization) -> dict[str, Any]:
     """An organization."""
-    return {**_base(record), "name": record.name, "suspended": False}
+    return {**base(record), "name": record.name, "suspended": False}
 
 
 def space(record: Space) -> dict[str, Any]:
     """A space."""
-    relationships = _to_one(organization=record.organization)
-    return {**_base(record), "name": record.name, "relationships": relationships}
+    relationships = to_one(organization=record.organization)
+    return {**base(record), "name": record.name, "relationships": relationships}
 
 
 def domain(record: Domain) -> dict[str, Any]:
     """A shared domain."""
     return {
-        "guid": record.guid,
+        **base(record),
+        "metadata": record.metadata,
         "name": record.name,
         "internal": record.internal,
         "router_group": None,
         "supported_protocols": ["http"],
-        "relationships": {"organization": {"data": None}, "shared_organizations": {"data": []}},
+        "relationships": {
+            **to_one(organization=record.organization),
+            "shared_organizations": {"data": [{"guid": guid} for guid in record.shared]},
+        },
     }
 
 
 def app(record: App) -> dict[str, Any]:
     """An app."""
     return {
-        **_base(record),
+        **base(record),
         "name": record.name,
         "state": record.state,
         "lifecycle": {"type": "buildpack", "data": {"buildpacks": ["binary_buildpack"]}},
         "relationships": {
-            **_to_one(space=record.space, current_droplet=record.droplet),
+            **to_one(space=record.space, current_droplet=record.droplet),
         },
     }
 
@@ -71,7 +81,7 @@ def app(record: App) -> dict[str, Any]:
 def process(record: App) -> dict[str, Any]:
     """An app's web process."""
     return {
-        **_base(record),
+        **base(record),
         "type": "web",
         "version": record.version,
         "command": record.command,
@@ -79,20 +89,20 @@ def process(record: App) -> dict[str, Any]:
         "memory_in_mb": record.memory_in_mb,
         "disk_in_mb": record.disk_in_mb,
         "health_check": {"type": "port", "data": {"timeout": None}},
-        "relationships": _to_one(app=record.guid),
+        "relationships": to_one(app=record.guid),
     }
 
 
 def droplet(record: Droplet) -> dict[str, Any]:
     """A droplet."""
     return {
-        **_base(record),
+        **base(record),
         "state": "STAGED" if record.sha256 else "AWAITING_UPLOAD",
         "checksum": {"type": "sha256", "value": record.sha256} if record.sha256 else None,
         "stack": None,
         "image": None,
         "buildpacks": [],
-        "relationships": _to_one(app=record.app),
+        "relationships": to_one(app=record.app),
     }
 
 
@@ -110,14 +120,15 @@ def destination(record: Any) -> dict[str, Any]:
 def route(records: Records, record: Route) -> dict[str, Any]:
     """A route."""
     return {
-        **_base(record),
+        **base(record),
+        "metadata": record.metadata,
         "protocol": "http",
         "host": record.host,
         "path": record.path,
         "port": None,
         "url": records.fqdn(record) + record.path,
         "destinations": [destination(d) for d in record.destinations],
-        "relationships": _to_one(space=record.space, domain=record.domain),
+        "relationships": to_one(space=record.space, domain=record.domain),
     }
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package
-from meshnet.capi.errors import not_found
+from meshnet.capi.domains import Domains
+from meshnet.capi.jobs import Jobs
 from meshnet.capi.tables import Changes, Record, Table, new_guid
 from meshnet.store import Store
 
@@ -68,13 +68,13 @@ class Routes(Table[Route]):
     Routes of a domain that the lab file names no longer stay in the store and are not seen.
     """
 
-    def __init__(self, store: Store, domains: Container[str]) -> None:
+    def __init__(self, store: Store, domains: Domains) -> None:
         super().__init__(store, Route, "Route")
         self._by_key: dict[tuple[str, str, str], str] = {}
         self._by_app: dict[str, set[str]] = {}
         loaded, self._rows = self._rows, {}
         for route in loaded.values():
-            if route.domain in domains:
+            if domains.find(route.domain):
                 self._set(route)
             else:
                 log.warning("route %s: the lab has its domain no longer; ignored", route.host)
@@ -111,26 +111,13 @@ class Routes(Table[Route]):
         return Route(**{**value, "destinations": destinations})
 
 
-@dataclass(frozen=True)
-class Domain:
-    """A shared domain, from the lab file; `istio` ones are served by the mesh."""
-
-    name: str
-    internal: bool
-    istio: bool
-
-    @property
-    def guid(self) -> str:
-        """Derived from the name, so that it is the same after every restart."""
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name))
-
-
 class Records:
     """All tables, and the domains."""
 
     def __init__(self, store: Store, domains: Iterable[Mapping[str, Any]]) -> None:
         self._store = store
-        self.domains = {d.guid: d for d in (Domain(**value) for value in domains)}
+        self.domains = Domains(store)
+        self.domains.seed(domains)
         self.organizations = Table(store, Organization, "Organization")
         self.spaces = Table(store, Space, "Space")
         self.apps = Table(store, App, "App")
@@ -138,6 +125,7 @@ class Records:
         self.builds = Table(store, Build, "Build")
         self.droplets = Table(store, Droplet, "Droplet")
         self.deployments = Deployments(store)
+        self.jobs = Jobs(store)
         self.departed = Table(store, Departed, "Departed")
         self.routes = Routes(store, self.domains)
 
@@ -150,15 +138,9 @@ class Records:
         for work in changes.then:
             work()
 
-    def domain(self, guid: str) -> Domain:
-        """One domain. Raises ApiError 404."""
-        if guid not in self.domains:
-            raise not_found("Domain")
-        return self.domains[guid]
-
     def fqdn(self, route: Route) -> str:
         """A route's whole host name."""
-        domain = self.domain(route.domain).name
+        domain = self.domains.get(route.domain).name
         return f"{route.host}.{domain}" if route.host else domain
 
     def routes_of(self, app_guid: str) -> list[Route]:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from meshnet.capi import present, validate
 from meshnet.capi.records import Organization, Space
-from meshnet.capi.service import Body, Svc, ToOne, User, check_filters, chooser, taken
+from meshnet.capi.service import Body, Svc, ToOne, User, base_url, check_filters, chooser, taken
 from meshnet.capi.tokens import TokenError
 
 router = APIRouter()
@@ -20,14 +20,10 @@ _RESOURCES = (
 )
 
 
-def _base(request: Request) -> str:
-    return str(request.base_url).rstrip("/")
-
-
 @router.get("/")
 async def root(request: Request) -> dict[str, Any]:
     """Where everything is; public."""
-    base = _base(request)
+    base = base_url(request)
     meta = {"version": API_VERSION}
     return {
         "links": {
@@ -44,14 +40,14 @@ async def root(request: Request) -> dict[str, Any]:
 @router.get("/v3")
 async def v3(request: Request) -> dict[str, Any]:
     """Where each resource is; public."""
-    base = _base(request)
+    base = base_url(request)
     return {"links": {name: {"href": f"{base}/v3/{name}"} for name in _RESOURCES}}
 
 
 @router.get("/login")
 async def login(request: Request) -> dict[str, Any]:
     """UAA's login document; public."""
-    base = _base(request)
+    base = base_url(request)
     return {
         "app": {"version": "74.0.0"},
         "links": {"uaa": base, "login": base},
@@ -68,18 +64,6 @@ async def token(request: Request, service: Svc) -> JSONResponse:
     except TokenError as exc:
         error = {"error": "unauthorized", "error_description": str(exc)}
         return JSONResponse(error, status_code=401)
-
-
-@router.get("/v3/jobs/{guid}")
-async def job(guid: str, user: User) -> dict[str, Any]:
-    """Every job is finished when its answer is sent."""
-    return {"guid": guid, "state": "COMPLETE", "errors": [], "warnings": []}
-
-
-def accepted(request: Request, guid: str) -> JSONResponse:
-    """202 with the Location of a job, as the cf CLI wants it."""
-    headers = {"Location": f"{_base(request)}/v3/jobs/{guid}"}
-    return JSONResponse({}, status_code=202, headers=headers)
 
 
 @router.get("/v3/organizations")
@@ -137,18 +121,3 @@ async def create_space(body: NewSpace, service: Svc, user: User) -> dict[str, An
     exists = any(s.name == body.name and s.organization == org.guid for s in table.all())
     taken(exists, "Name must be unique per organization")
     return present.space(table.put(Space(name=body.name, organization=org.guid)))
-
-
-@router.get("/v3/domains")
-async def domains(request: Request, service: Svc, user: User) -> dict[str, Any]:
-    """List domains."""
-    check_filters(request, "names", "guids")
-    rows = map(present.domain, service.records.domains.values())
-    return present.listing(filter(chooser(request, names="name", guids="guid"), rows))
-
-
-@router.get("/v3/organizations/{guid}/domains")
-async def organization_domains(guid: str, service: Svc, user: User) -> dict[str, Any]:
-    """The domains an organization may use: all are shared."""
-    service.records.organizations.get(guid)
-    return present.listing(map(present.domain, service.records.domains.values()))

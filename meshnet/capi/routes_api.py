@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,9 +12,10 @@ from fastapi.responses import JSONResponse, Response
 
 from meshnet.capi import present, validate
 from meshnet.capi.errors import not_found, unprocessable
+from meshnet.capi.jobs_api import accepted
+from meshnet.capi.listing import Collection, listed
 from meshnet.capi.records import Destination, Records, Route
-from meshnet.capi.root_api import accepted
-from meshnet.capi.service import Body, Service, Svc, ToOne, User, check_filters, chooser, csv, taken
+from meshnet.capi.service import Body, Service, Svc, ToOne, User, taken
 
 router = APIRouter()
 
@@ -34,30 +36,21 @@ class NewRoute(Body):
     relationships: RouteRelationships
 
 
+ROUTES = Collection[Route](
+    filters={
+        "hosts": "host",
+        "paths": "path",
+        "domain_guids": "domain",
+        "space_guids": "space",
+        "app_guids": lambda route: [d.app for d in route.destinations],
+    },
+)
+
+
 @router.get("/v3/routes")
 async def routes(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List routes."""
-    check_filters(
-        request,
-        "hosts",
-        "paths",
-        "domain_guids",
-        "space_guids",
-        "app_guids",
-        "guids",
-        "ports",
-        "organization_guids",
-    )
-    found = filter(_chooser(request), service.records.routes.all())
-    return present.listing(present.route(service.records, r) for r in found)
-
-
-def _chooser(request: Request) -> Callable[[Route], bool]:
-    names = {"hosts": "host", "paths": "path", "domain_guids": "domain", "space_guids": "space"}
-    chosen, apps = chooser(request, guids="guid", **names), csv(request, "app_guids")
-    return lambda route: (
-        chosen(vars(route)) and (apps is None or any(d.app in apps for d in route.destinations))
-    )
+    return listed(request, ROUTES, service.records.routes, partial(present.route, service.records))
 
 
 @router.post("/v3/routes", status_code=201)
@@ -65,7 +58,7 @@ async def create(body: NewRoute, service: Svc, user: User) -> dict[str, Any]:
     """Create a route without destinations."""
     records = service.records
     space = records.spaces.find(body.relationships.space.data.guid)
-    domain = records.domains.get(body.relationships.domain.data.guid)
+    domain = records.domains.find(body.relationships.domain.data.guid)
     if space is None or domain is None:
         what = "space" if space is None else "domain"
         raise unprocessable(f"Invalid {what}. Ensure that the {what} exists and you have access.")
@@ -81,7 +74,7 @@ async def create(body: NewRoute, service: Svc, user: User) -> dict[str, Any]:
 
 
 def _check_free(records: Records, route: Route) -> None:
-    domain = records.domain(route.domain).name
+    domain = records.domains.get(route.domain).name
     path = f" and path '{route.path}'" if route.path else ""
     taken(
         records.routes.same(route),
@@ -99,17 +92,19 @@ async def show(guid: str, service: Svc, user: User) -> dict[str, Any]:
 async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
     """Delete a route with its mappings."""
     route = service.records.routes.get(guid)
-    service.records.routes.delete(guid)
+    with service.records.changes() as changes:
+        service.records.routes.delete(guid, changes)
+        job = service.records.jobs.done("route.delete", changes)
     await service.sync.route_changed(route, None)
-    return accepted(request, guid)
+    return accepted(request, job)
 
 
 @router.get("/v3/apps/{guid}/routes")
-async def app_routes(guid: str, service: Svc, user: User) -> dict[str, Any]:
+async def app_routes(guid: str, request: Request, service: Svc, user: User) -> dict[str, Any]:
     """The routes that lead to an app."""
     service.records.apps.get(guid)
     found = service.records.routes_of(guid)
-    return present.listing(present.route(service.records, r) for r in found)
+    return listed(request, ROUTES, found, partial(present.route, service.records))
 
 
 class DestinationProcess(Body):

@@ -36,6 +36,11 @@ def _service(request: Request) -> Service:
     return service
 
 
+def base_url(request: Request) -> str:
+    """Scheme and host as the client called them: what every href begins with."""
+    return str(request.base_url).rstrip("/")
+
+
 def _user(request: Request) -> str:
     header = request.headers.get("authorization")
     if not header:
@@ -48,6 +53,7 @@ def _user(request: Request) -> str:
 
 Svc = Annotated[Service, Depends(_service)]
 User = Annotated[str, Depends(_user)]
+Base = Annotated[str, Depends(base_url)]
 
 
 class Body(BaseModel):

@@ -71,7 +71,7 @@ class Sync:
         async def push() -> None:
             route = after or before
             assert route is not None
-            domain = self._records.domain(route.domain)
+            domain = self._records.domains.get(route.domain)
             if domain.istio:
                 await self._push_route(before, after)
             if domain.internal:
@@ -159,7 +159,7 @@ class Sync:
         return failures
 
     async def _tell_copilot(self) -> None:
-        istio = [r for r in self._records.routes if self._records.domain(r.domain).istio]
+        istio = [r for r in self._records.routes if self._records.domains.get(r.domain).istio]
         await self._copilot.bulk_sync(
             [self._copilot_route(r) for r in istio],
             {(r.guid, d.app): d.weight or 1 for r in istio for d in r.destinations},
@@ -212,9 +212,9 @@ class Sync:
         return [
             records.fqdn(r).lower()
             for r in records.routes_of(app.guid)
-            if records.domain(r.domain).internal
+            if records.domains.get(r.domain).internal
         ]
 
     def _copilot_route(self, route: Route) -> model.Route:
-        internal = self._records.domain(route.domain).internal
+        internal = self._records.domains.get(route.domain).internal
         return model.Route(route.guid, self._records.fqdn(route), route.path, internal)

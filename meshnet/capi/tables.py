@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -18,21 +18,33 @@ def new_guid() -> str:
 
 
 def now() -> str:
-    """This moment, RFC 3339, UTC; to the microsecond, so that records sort by it."""
+    """This moment, RFC 3339, UTC, to the microsecond: records are listed in order of creation."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def shown_time(moment: str) -> str:
-    """A moment as CC shows it: to the second."""
-    return f"{moment[:19]}Z"
+def shown_time(text: str) -> str:
+    """A record's time as CC shows it, to the second."""
+    return f"{text[:19]}Z"
+
+
+def no_metadata() -> dict[str, dict[str, str]]:
+    """Metadata of a resource that was given none."""
+    return {"labels": {}, "annotations": {}}
 
 
 @dataclass(frozen=True)
 class Record:
-    """What every record has."""
+    """What every record has.
+
+    Attributes:
+        updated_at: when `Table.put` last changed it; "" where it never did.
+        metadata: its labels and annotations.
+    """
 
     guid: str = field(default_factory=new_guid)
     created_at: str = field(default_factory=now)
+    updated_at: str = ""
+    metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
 
 
 R = TypeVar("R", bound=Record)
@@ -71,7 +83,9 @@ class Table(Generic[R]):
         return iter(self._rows.values())
 
     def put(self, record: R, changes: Changes | None = None) -> R:
-        """Write a record; returns it."""
+        """Write a record; returns it, with its `updated_at` where it was there before."""
+        if record.guid in self._rows:
+            record = replace(record, updated_at=now())
         (changes.tx if changes else self._store).put(self._what, record.guid, asdict(record))
         self._apply(lambda: self._set(record), changes)
         return record

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from meshnet.capi.domains import Domain
 from meshnet.capi.errors import unprocessable
-from meshnet.capi.records import Domain
 
 _HOST = re.compile(r"[\w-]+\Z", re.ASCII)
 MAX_HOST, MAX_PATH, MAX_NAME = 63, 128, 255

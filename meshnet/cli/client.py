@@ -55,8 +55,7 @@ class Client(Session):
 
     def apps(self) -> list[Json]:
         """Every app."""
-        found: list[Json] = self.get("/v3/apps")["resources"]
-        return found
+        return self.list("/v3/apps")
 
     def app(self, name: str) -> Json:
         """One app. Raises NotFound."""
@@ -86,8 +85,7 @@ class Client(Session):
 
     def routes(self) -> list[Json]:
         """Every route."""
-        found: list[Json] = self.get("/v3/routes")["resources"]
-        return found
+        return self.list("/v3/routes")
 
     def route(self, domain: str, host: str, path: str = "") -> Json | None:
         """One route, or None."""

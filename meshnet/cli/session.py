@@ -43,6 +43,15 @@ class Session:
         """GET, as JSON."""
         return self.call("GET", path, params=params).json()
 
+    def list(self, path: str, **params: str) -> list[dict[str, Any]]:
+        """All objects of a collection, page by page."""
+        body = self.get(path, **{"per_page": "5000", **params})
+        found: list[dict[str, Any]] = body["resources"]
+        while following := (body.get("pagination") or {}).get("next"):
+            body = self.call("GET", following["href"]).json()
+            found += body["resources"]
+        return found
+
     def post(self, path: str, body: Any = None) -> Any:
         """POST, as JSON where there is a body."""
         reply = self.call("POST", path, body)

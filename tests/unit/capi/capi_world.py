@@ -26,6 +26,7 @@ DOMAINS = [
     {"name": "istio.apps.internal", "internal": True, "istio": True},
     {"name": "apps.internal", "internal": True, "istio": False},
 ]
+EXTERNAL, VIPS, PLAIN = (str(d["name"]) for d in DOMAINS)
 SECRET = "s" * 32
 LOGIN = ("cells", "of:cells")
 

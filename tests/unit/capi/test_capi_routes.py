@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from capi_world import DOMAINS, World, world
-
-EXTERNAL, VIPS, PLAIN = (str(d["name"]) for d in DOMAINS)
+from capi_world import DOMAINS, EXTERNAL, PLAIN, VIPS, World, world
 
 
 @pytest.mark.parametrize(
