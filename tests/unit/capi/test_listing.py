@@ -54,8 +54,20 @@ def guids(rows: list[Thing], **params: str) -> list[str]:
 
 FOUR = [
     thing(3, name="delta", color="Red", owners=("a", "b")),
-    thing(1, name="Bravo", color="", owners=("b",), metadata={"labels": {"env": "prod", "tier": "x"}, "annotations": {}}),
-    thing(2, name="alpha", color="blue", path="/P", metadata={"labels": {"env": "dev"}, "annotations": {}}),
+    thing(
+        1,
+        name="Bravo",
+        color="",
+        owners=("b",),
+        metadata={"labels": {"env": "prod", "tier": "x"}, "annotations": {}},
+    ),
+    thing(
+        2,
+        name="alpha",
+        color="blue",
+        path="/P",
+        metadata={"labels": {"env": "dev"}, "annotations": {}},
+    ),
     thing(4, name="charlie", color="red", path="/p", updated_at="2026-02-01T00:00:00.5Z"),
 ]
 

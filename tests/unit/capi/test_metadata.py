@@ -10,9 +10,7 @@ from meshnet.capi.errors import ApiError
 from meshnet.capi.metadata import Metadata, applied
 from meshnet.capi.tables import Record
 
-OLD = Record(
-    metadata={"labels": {"env": "dev", "tier": "web"}, "annotations": {"note": "x"}}
-)
+OLD = Record(metadata={"labels": {"env": "dev", "tier": "web"}, "annotations": {"note": "x"}})
 
 
 def test_values_are_merged_and_null_removes() -> None:
