@@ -1,6 +1,6 @@
-"""The arrow from Pilot to a proxy: xDS v3, the delta variant of ADS, without I/O.
+"""The arrow from Pilot to a proxy: xDS v3 over ADS, without I/O: what is due when, and its delta form.
 
-Source: envoyproxy.io/docs, «xDS REST and gRPC protocol», incremental xDS.
+Source: envoyproxy.io/docs, «xDS REST and gRPC protocol», eventual consistency, incremental xDS.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from meshnet.proxy.xds import (
     View,
 )
 
-_WILDCARD = "*"
+WILDCARD = "*"
 
 
 @dataclass
-class _Type:
+class Subscription:
     """What one resource type's subscription looks like, and what the proxy has."""
 
     wildcard: bool = False
@@ -40,8 +40,8 @@ class _Type:
 
 
 @dataclass
-class DeltaStream:
-    """Pilot's half of one proxy's stream.
+class Stream:
+    """Pilot's half of one proxy's stream, whichever its form.
 
     Attributes:
         pushes: responses sent.
@@ -52,40 +52,20 @@ class DeltaStream:
     pushes: int = 0
     nacks: int = 0
     last_error: str = ""
-    _types: dict[str, _Type] = field(default_factory=dict)
+    _types: dict[str, Subscription] = field(default_factory=dict)
     _nonce: int = 0
     _clusters_sent: set[str] = field(default_factory=set)
 
     def receive(self, request: Any) -> None:
-        """Take a request: (un)subscriptions, and the ACK or NACK of a response."""
-        state = self._types.get(request.type_url)
-        first = state is None
-        if state is None:
-            if request.type_url not in ORDER:
-                return
-            state = self._types[request.type_url] = _Type()
-            state.known.update(request.initial_resource_versions)
-            if request.type_url == ENDPOINTS:
-                self._forget_endpoints(state)
-            state.wildcard = not request.resource_names_subscribe
-        if request.response_nonce and request.response_nonce == state.pending:
-            self._answered(request, state)
-        for name in request.resource_names_subscribe:
-            if name == _WILDCARD:
-                state.wildcard = True
-                continue
-            state.names.add(name)
-            state.missing.discard(name)
-            if not first:
-                state.known.pop(name, None)  # whoever subscribes anew wants it sent anew
-        for name in request.resource_names_unsubscribe:
-            if name == _WILDCARD:
-                state.wildcard = False
-            state.names.discard(name)
-            state.known.pop(name, None)
-            state.rejected.discard(name)
+        """Take a request: what is subscribed to, and the ACK or NACK of a response."""
+        raise NotImplementedError
 
-    def _answered(self, request: Any, state: _Type) -> None:
+    def _message(
+        self, type_url: str, nonce: str, changed: list[tuple[str, Resource]], removed: list[str]
+    ) -> Any:
+        raise NotImplementedError
+
+    def _answered(self, request: Any, state: Subscription) -> None:
         state.pending = ""
         if request.HasField("error_detail"):
             self.nacks += 1
@@ -115,7 +95,9 @@ class DeltaStream:
                 changed = [(n, r) for n, r in changed if not (r.vacant and n in state.known)]
             # A proxy waits for the first answer to a wildcard, if only to hear of nothing.
             if changed or removed or (state.wildcard and not state.answered):
-                due.append(self._response(type_url, state, changed, removed))
+                response = self._push(type_url, state, changed, removed)
+                if response is not None:
+                    due.append(response)
         return due
 
     def in_step(self, view: View) -> bool:
@@ -151,20 +133,16 @@ class DeltaStream:
             for state in (self._types.get(type_url),)
         )
 
-    def _response(
-        self, type_url: str, state: _Type, changed: list[tuple[str, Resource]], removed: list[str]
+    def _push(
+        self,
+        type_url: str,
+        state: Subscription,
+        changed: list[tuple[str, Resource]],
+        removed: list[str],
     ) -> Any:
-        self._nonce += 1
-        self.pushes += 1
+        """Note what is sent, and make the response; None where this form has nothing to say."""
         state.answered = True
-        state.pending = str(self._nonce)
-        state.pending_names = (*(name for name, _ in changed), *removed)
-        response = discovery_pb2.DeltaDiscoveryResponse(
-            type_url=type_url, nonce=state.pending, removed_resources=removed
-        )
         for name, resource in changed:
-            message = response.resources.add(name=name, version=resource.version)
-            message.resource.type_url, message.resource.value = type_url, resource.body
             state.known[name] = resource.version
         for name in removed:
             state.known.pop(name, None)
@@ -174,9 +152,21 @@ class DeltaStream:
             self._clusters_sent.update(name for name, _ in changed)
             if endpoints := self._types.get(ENDPOINTS):
                 self._forget_endpoints(endpoints)
+        nonce = str(self._nonce + 1)
+        response = self._message(type_url, nonce, changed, removed)
+        if response is not None:
+            self._nonce += 1
+            self.pushes += 1
+            state.pending = nonce
+            state.pending_names = (*(name for name, _ in changed), *removed)
         return response
 
-    def _forget_endpoints(self, endpoints: _Type) -> None:
+    def _first(self, type_url: str, state: Subscription) -> None:
+        """A type is subscribed to for the first time on this stream."""
+        if type_url == ENDPOINTS:
+            self._forget_endpoints(state)
+
+    def _forget_endpoints(self, endpoints: Subscription) -> None:
         """Have the endpoints of clusters just sent sent once more.
 
         A changed cluster starts without endpoints and does not ask for those its predecessor had:
@@ -187,12 +177,55 @@ class DeltaStream:
         self._clusters_sent.clear()
 
 
-def _in_step(state: _Type, resources: Mapping[str, Resource]) -> bool:
+class DeltaStream(Stream):
+    """The incremental form: only what changed travels, and what goes is named."""
+
+    def receive(self, request: Any) -> None:
+        """Take a request: (un)subscriptions, and the ACK or NACK of a response."""
+        state = self._types.get(request.type_url)
+        first = state is None
+        if state is None:
+            if request.type_url not in ORDER:
+                return
+            state = self._types[request.type_url] = Subscription()
+            state.known.update(request.initial_resource_versions)
+            self._first(request.type_url, state)
+            state.wildcard = not request.resource_names_subscribe
+        if request.response_nonce and request.response_nonce == state.pending:
+            self._answered(request, state)
+        for name in request.resource_names_subscribe:
+            if name == WILDCARD:
+                state.wildcard = True
+                continue
+            state.names.add(name)
+            state.missing.discard(name)
+            if not first:
+                state.known.pop(name, None)  # whoever subscribes anew wants it sent anew
+        for name in request.resource_names_unsubscribe:
+            if name == WILDCARD:
+                state.wildcard = False
+            state.names.discard(name)
+            state.known.pop(name, None)
+            state.rejected.discard(name)
+
+    def _message(
+        self, type_url: str, nonce: str, changed: list[tuple[str, Resource]], removed: list[str]
+    ) -> Any:
+        response = discovery_pb2.DeltaDiscoveryResponse(
+            type_url=type_url, nonce=nonce, removed_resources=removed
+        )
+        for name, resource in changed:
+            message = response.resources.add(name=name, version=resource.version)
+            message.resource.type_url, message.resource.value = type_url, resource.body
+        return response
+
+
+def _in_step(state: Subscription, resources: Mapping[str, Resource]) -> bool:
     return not state.pending and not state.rejected and not any(_difference(state, resources))
 
 
 def _difference(
-    state: _Type, resources: Mapping[str, Resource]
+    state: Subscription, resources: Mapping[str, Resource]
 ) -> tuple[list[tuple[str, Resource]], list[str]]:
     """(resources to send, names to remove)."""
     wanted = (

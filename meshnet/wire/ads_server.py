@@ -14,7 +14,8 @@ from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from meshnet.model.errors import InputError
 from meshnet.proxy.xds import View
-from meshnet.wire.ads import DeltaStream
+from meshnet.wire.ads import DeltaStream, Stream
+from meshnet.wire.ads_state import StateStream
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 
 log = logging.getLogger("meshnet")
@@ -46,7 +47,7 @@ class ProxyStatus:
     """One proxy as Pilot sees it."""
 
     id: str
-    stream: DeltaStream | None = None
+    stream: Stream | None = None
     rejected: int = 0
     last_error: str = ""
 
@@ -86,10 +87,23 @@ class AdsService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
     async def DeltaAggregatedResources(
         self, requests: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[Any]:
-        """One proxy's stream."""
+        """One proxy's stream, incremental."""
+        async for response in self._serve(requests, context, DeltaStream()):
+            yield response
+
+    async def StreamAggregatedResources(
+        self, requests: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[Any]:
+        """One proxy's stream, state of the world."""
+        async for response in self._serve(requests, context, StateStream()):
+            yield response
+
+    async def _serve(
+        self, requests: AsyncIterator[Any], context: Any, stream: Stream
+    ) -> AsyncIterator[Any]:
         inbox: asyncio.Queue[Any] = asyncio.Queue()
         reader = asyncio.create_task(_read(requests, inbox))
-        stream, status = DeltaStream(), None
+        status: ProxyStatus | None = None
         try:
             request = await inbox.get()
             if request is None:
@@ -130,7 +144,7 @@ async def _read(requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None
 
 
 async def _wait(
-    inbox: asyncio.Queue[Any], changed: asyncio.Event, stream: DeltaStream, status: ProxyStatus
+    inbox: asyncio.Queue[Any], changed: asyncio.Event, stream: Stream, status: ProxyStatus
 ) -> bool:
     """Wait for a request (taken) or a change; False when the proxy is gone."""
     getter = asyncio.ensure_future(inbox.get())
@@ -148,7 +162,7 @@ async def _wait(
             getter.cancel()
 
 
-def _receive(stream: DeltaStream, request: Any, status: ProxyStatus) -> None:
+def _receive(stream: Stream, request: Any, status: ProxyStatus) -> None:
     nacks = stream.nacks
     stream.receive(request)
     if stream.nacks > nacks:

@@ -47,8 +47,8 @@ ENVOY = str(Path(envoy.__path__[0]) / "_bin" / "envoy")
 class World:
     """The whole chain. `start` returns when every proxy is in step."""
 
-    def __init__(self, name: str) -> None:
-        self.space = name
+    def __init__(self, name: str, api_type: str = "DELTA_GRPC") -> None:
+        self.space, self._api_type = name, api_type
         self.dir = Path(tempfile.mkdtemp(prefix="mn-"))
         self.dir.chmod(0o755)  # Envoy runs as another user
         self.apps: list[App] = []
@@ -83,7 +83,7 @@ class World:
 
     def start(self) -> None:
         netns.create(self.space)
-        hosts = ["10.0.16.11", SIDECAR, *(f"10.255.1.{n}" for n in range(2, 30))]
+        hosts = ["10.0.16.11", SIDECAR, *(f"10.255.1.{n}" for n in range(2, 120))]
         apply(self.space, [Address("lo", f"{host}/32") for host in hosts])
         for daemon in self.daemons.values():
             daemon.start()
@@ -158,6 +158,7 @@ class World:
             ads_target=where["ads_target"],
             metrics_address=where["metrics_address"],
         )
+        bootstrap["dynamic_resources"]["ads_config"]["api_type"] = self._api_type
         config = directory / "bootstrap.json"
         config.write_text(json.dumps(bootstrap))
         netns.sysctl(self.space, {"net.ipv4.ip_unprivileged_port_start": 0})

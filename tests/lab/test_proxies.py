@@ -30,9 +30,10 @@ _numbers = itertools.count(2)
 _names = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    made = World(f"e-px-{os.getpid()}")
+@pytest.fixture(scope="module", params=["DELTA_GRPC", "GRPC"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Pilot speaks both forms of ADS; GRPC is state of the world."""
+    made = World(f"e-px-{os.getpid()}", request.param)
     try:
         made.start()
         yield made
