@@ -1,4 +1,4 @@
-"""The arrow from Pilot to a proxy: xDS v3 over ADS, without I/O: what is due when, and its delta form.
+"""The arrow from Pilot to a proxy: xDS v3 over ADS, without I/O. What is due when; the delta form.
 
 Source: envoyproxy.io/docs, «xDS REST and gRPC protocol», eventual consistency, incremental xDS.
 """
@@ -82,7 +82,14 @@ class Stream:
         endpoints; clusters, and the last endpoints of one, are taken away only when no route is
         outstanding.
         """
-        due = []
+        due: list[Any] = []
+        while self._round(view, due):
+            pass
+        return due
+
+    def _round(self, view: View, due: list[Any]) -> bool:
+        """Add what is due to `due`; whether something went without a word, so that more may be."""
+        silent = False
         for type_url in ORDER:
             state = self._types.get(type_url)
             if state is None or state.pending:
@@ -96,9 +103,11 @@ class Stream:
             # A proxy waits for the first answer to a wildcard, if only to hear of nothing.
             if changed or removed or (state.wildcard and not state.answered):
                 response = self._push(type_url, state, changed, removed)
-                if response is not None:
+                if response is None:
+                    silent = True
+                else:
                     due.append(response)
-        return due
+        return silent
 
     def in_step(self, view: View) -> bool:
         """Whether the proxy has acknowledged all of `view` that it subscribes to."""

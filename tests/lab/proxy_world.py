@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import envoy
 
-from meshnet.kernel import netns
+from meshnet.kernel import launch, netns
 from meshnet.kernel.links import Address, apply
 from meshnet.model.errors import PeerError
 from meshnet.model.routes import Route
@@ -139,10 +139,10 @@ class World:
         for rule in (
             "-t nat -A OUTPUT -p tcp -d 127.128.0.0/9 -j REDIRECT --to-ports 15001",
             # An instance whose link is down: what goes there vanishes.
-            "-A INPUT -p tcp -d 10.255.1.29 -j DROP",
+            "-A INPUT -p tcp -d 10.255.1.101 -j DROP",
         ):
             line = ["iptables-legacy", "-w", *rule.split()]
-            netns.run(self.space, lambda line=line: subprocess.run(line, check=True))  # type: ignore[misc]
+            subprocess.run(launch.argv(line, netns=netns.path(self.space)), check=True)
 
     def admin(self, kind: str) -> Path:
         return self.dir / kind / "admin.sock"
@@ -163,15 +163,11 @@ class World:
         config.write_text(json.dumps(bootstrap))
         netns.sysctl(self.space, {"net.ipv4.ip_unprivileged_port_start": 0})
         line = envoy_argv(ENVOY, ("-c", str(config)))
+        # Not forked in a thread that entered the namespace: gRPC starts its own threads again
+        # after a fork, and they would be in there for good.
+        entered = launch.argv(line, netns=netns.path(self.space), uid=UID)
         with (directory / "log").open("ab") as log:
-            self._envoys.append(
-                netns.run(
-                    self.space,
-                    lambda: subprocess.Popen(
-                        line, stdout=log, stderr=log, user=UID, group=UID, extra_groups=[]
-                    ),
-                )
-            )
+            self._envoys.append(subprocess.Popen(entered, stdout=log, stderr=log))
 
     def close(self) -> None:
         for process in self._envoys:

@@ -24,7 +24,7 @@ from .proxy_world import SIDECAR, World
 
 pytestmark = pytest.mark.sudo
 
-_DEAD = "10.255.1.29"  # what goes there vanishes
+_DEAD = "10.255.1.101"  # what goes there vanishes; no app is ever given it
 _RECONNECT_SECONDS = 5.0
 _numbers = itertools.count(2)
 _names = itertools.count(1)
