@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from meshnet.capi.uaa.keys import PUBLIC
 from netns_lab.paths import Paths
 from netns_lab.topology import LB_CHECK_OFFSET, Node, Topology
 
@@ -20,7 +21,6 @@ _LEAST_ROOM, _MOST_ROOM = 16, 250
 class Secrets:
     """What only the lab's own components know."""
 
-    jwt: str
     internal_password: str
 
 
@@ -76,7 +76,7 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
         "policy": {
             "store": store["policy"],
             "capi_url": f"http://{ip}",
-            "jwt_secret": secrets.jwt,
+            "token_keys": str(paths.token_keys / PUBLIC),
         },
         "capi": _capi(topology, paths, secrets, store["capi"]),
     }
@@ -97,7 +97,7 @@ def _capi(topology: Topology, paths: Paths, secrets: Secrets, store: str) -> dic
         "bbs_url": f"http://{ip}:8889",
         "policy_url": f"http://{ip}:4002",
         "policy_internal_url": f"http://{ip}:4003",
-        "jwt_secret": secrets.jwt,
+        "token_key_dir": str(paths.token_keys),
         "users": dict(topology.users),
         "internal_user": "internal_user",
         "internal_password": secrets.internal_password,

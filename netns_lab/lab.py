@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from meshnet.capi.uaa.keys import KeyRing
 from meshnet.kernel import cgroup, ledger, mounts, probe, procs
 from meshnet.kernel.bpf.datapath import ensure_compiled
 from meshnet.kernel.ledger import Ledger
@@ -134,10 +135,12 @@ def _directories(paths: Paths) -> Ledger:
 def _secrets(paths: Paths) -> Secrets:
     """The lab's secrets: kept beside its stores, so that they outlive a crash."""
     path = paths.state / "secrets.json"
-    if path.exists():
-        return Secrets(**json.loads(path.read_text(encoding="utf-8")))
-    made = Secrets(jwt=secrets.token_hex(32), internal_password=secrets.token_hex(16))
     paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    KeyRing.open(paths.token_keys)  # before any daemon that checks tokens starts
+    if path.exists():
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return Secrets(internal_password=value["internal_password"])
+    made = Secrets(internal_password=secrets.token_hex(16))
     path.touch(mode=0o600)
     path.write_text(json.dumps(dataclasses.asdict(made)), encoding="utf-8")
     return made

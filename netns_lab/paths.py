@@ -33,6 +33,11 @@ class Paths:
         return STATE / self.lab
 
     @property
+    def token_keys(self) -> Path:
+        """UAA's signing keys."""
+        return self.state / "token-keys"
+
+    @property
     def bpf(self) -> Path:
         """The lab's own bpffs."""
         return self.run / "bpf"

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from meshnet.capi import apps_api, domains_api, droplets_api, jobs_api, root_api, routes_api
 from meshnet.capi.errors import ApiError, unprocessable
 from meshnet.capi.service import Service, Svc
+from meshnet.capi.uaa import api as uaa_api
 
 _POLICY = "/networking/{rest:path}"
 
@@ -21,7 +22,7 @@ def application(service: Service) -> FastAPI:
     """The ASGI application."""
     app = FastAPI(title="meshnet Cloud Controller API", version=root_api.API_VERSION)
     app.state.service = service
-    for module in (root_api, jobs_api, apps_api, droplets_api, domains_api, routes_api):
+    for module in (root_api, uaa_api, jobs_api, apps_api, droplets_api, domains_api, routes_api):
         app.include_router(module.router)
     app.add_api_route(_POLICY, _policy, methods=["GET", "POST"], include_in_schema=False)
     app.add_exception_handler(ApiError, _api_error)

@@ -41,6 +41,17 @@ def invalid_token() -> ApiError:
     return ApiError(401, 1000, "CF-InvalidAuthToken", "Invalid Auth Token")
 
 
+def not_authorized() -> ApiError:
+    """403: they may see it, and not do that with it."""
+    text = "You are not authorized to perform the requested action"
+    return ApiError(403, 10003, "CF-NotAuthorized", text)
+
+
+def suspended() -> ApiError:
+    """403: nothing in a suspended organization may be changed."""
+    return ApiError(403, 10017, "CF-OrgSuspended", "The organization is suspended")
+
+
 def bad_query(detail: str) -> ApiError:
     """400: a query parameter that makes no sense."""
     return ApiError(400, 10005, "CF-BadQueryParameter", detail)

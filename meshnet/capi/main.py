@@ -13,7 +13,8 @@ from meshnet.capi.app import application
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
-from meshnet.capi.tokens import Tokens
+from meshnet.capi.uaa.keys import KeyRing
+from meshnet.capi.uaa.tokens import Tokens
 from meshnet.store import Store
 from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
@@ -27,6 +28,7 @@ class Config:
     """Where the API listens, keeps its records and finds its peers.
 
     Attributes:
+        token_key_dir: UAA's signing keys; others check tokens with `public.pem` in it.
         users: name to password; each may do everything.
         domains: shared domains, each {name, internal, istio}.
     """
@@ -38,7 +40,7 @@ class Config:
     bbs_url: str
     policy_url: str
     policy_internal_url: str
-    jwt_secret: str
+    token_key_dir: str
     internal_user: str
     internal_password: str
     listen_port: int = 80
@@ -52,6 +54,8 @@ async def serve(config: Config) -> None:
     droplet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     records = Records(Store.open(config.store), config.domains)
     records.seed(FIRST_ORGANIZATION, FIRST_SPACE)
+    for name, password in config.users.items():
+        records.uaa.seed_admin(name, password)
     bbs = BbsClient(config.bbs_url)
     sync = Sync(
         records,
@@ -65,7 +69,7 @@ async def serve(config: Config) -> None:
     service = Service(
         records=records,
         sync=sync,
-        tokens=Tokens(config.jwt_secret, config.users),
+        tokens=Tokens(KeyRing.open(config.token_key_dir), records.uaa),
         bbs=bbs,
         policy=httpx.AsyncClient(base_url=config.policy_url, timeout=10.0),
         droplet_dir=droplet_dir,

@@ -7,8 +7,9 @@ from typing import Any
 
 from meshnet.capi.app_records import App, Droplet
 from meshnet.capi.domains import Domain
-from meshnet.capi.records import Organization, Records, Route, Space
+from meshnet.capi.records import Records, Route
 from meshnet.capi.tables import Record, shown_time
+from meshnet.capi.tenancy_records import Organization, Space
 from meshnet.wire import bbs_api
 
 

@@ -1,4 +1,4 @@
-"""The Cloud Controller's records in the store: organizations, spaces, routes, and all tables."""
+"""The Cloud Controller's records in the store: routes, and all tables."""
 
 from __future__ import annotations
 
@@ -12,24 +12,19 @@ from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package
 from meshnet.capi.domains import Domains
 from meshnet.capi.jobs import Jobs
 from meshnet.capi.tables import Changes, Record, Table, new_guid
+from meshnet.capi.tenancy_records import (
+    DEFAULT_QUOTA,
+    FeatureFlag,
+    Organization,
+    Quota,
+    Roles,
+    Space,
+    User,
+)
+from meshnet.capi.uaa.directory import Directory
 from meshnet.store import Store
 
 log = logging.getLogger("meshnet")
-
-
-@dataclass(frozen=True)
-class Organization(Record):
-    """An organization."""
-
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Space(Record):
-    """A space of an organization (guid)."""
-
-    name: str = ""
-    organization: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +115,12 @@ class Records:
         self.domains.seed(domains)
         self.organizations = Table(store, Organization, "Organization")
         self.spaces = Table(store, Space, "Space")
+        self.users = Table(store, User, "User")
+        self.roles = Roles(store)
+        self.organization_quotas = Table(store, Quota, "Organization quota")
+        self.space_quotas = Table(store, Quota, "Space quota")
+        self.feature_flags = Table(store, FeatureFlag, "Feature flag")
+        self.uaa = Directory(store)
         self.apps = Table(store, App, "App")
         self.packages = Table(store, Package, "Package")
         self.builds = Table(store, Build, "Build")
@@ -148,9 +149,11 @@ class Records:
         return self.routes.of_app(app_guid)
 
     def seed(self, organization: str, space: str) -> None:
-        """Make the first organization and space where there is none."""
-        if not self.organizations.all():
-            org = Organization(name=organization)
-            with self.changes() as changes:
+        """Make the default quota, the first organization and its space where there is none."""
+        with self.changes() as changes:
+            if not any(q.name == DEFAULT_QUOTA for q in self.organization_quotas):
+                self.organization_quotas.put(Quota(name=DEFAULT_QUOTA), changes)
+            if not self.organizations.all():
+                org = Organization(name=organization)
                 self.organizations.put(org, changes)
                 self.spaces.put(Space(name=space, organization=org.guid), changes)

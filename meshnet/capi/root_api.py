@@ -1,16 +1,14 @@
-"""The public documents, tokens, jobs, organizations, spaces and domains."""
+"""The public documents, jobs, organizations, spaces and domains."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 
 from meshnet.capi import present, validate
-from meshnet.capi.records import Organization, Space
 from meshnet.capi.service import Body, Svc, ToOne, User, base_url, check_filters, chooser, taken
-from meshnet.capi.tokens import TokenError
+from meshnet.capi.tenancy_records import Organization, Space
 
 router = APIRouter()
 API_VERSION = "3.91.0"
@@ -42,28 +40,6 @@ async def v3(request: Request) -> dict[str, Any]:
     """Where each resource is; public."""
     base = base_url(request)
     return {"links": {name: {"href": f"{base}/v3/{name}"} for name in _RESOURCES}}
-
-
-@router.get("/login")
-async def login(request: Request) -> dict[str, Any]:
-    """UAA's login document; public."""
-    base = base_url(request)
-    return {
-        "app": {"version": "74.0.0"},
-        "links": {"uaa": base, "login": base},
-        "prompts": {"username": ["text", "Email"], "password": ["password", "Password"]},
-    }
-
-
-@router.post("/oauth/token")
-async def token(request: Request, service: Svc) -> JSONResponse:
-    """UAA's password and refresh grants."""
-    form = {k: str(v) for k, v in (await request.form()).items()}
-    try:
-        return JSONResponse(service.tokens.grant(form))
-    except TokenError as exc:
-        error = {"error": "unauthorized", "error_description": str(exc)}
-        return JSONResponse(error, status_code=401)
 
 
 @router.get("/v3/organizations")

@@ -12,10 +12,13 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
 from meshnet.capi.errors import bad_query, invalid_token, unauthenticated, unprocessable
+from meshnet.capi.permissions import Permissions
 from meshnet.capi.records import Records
 from meshnet.capi.sync import Sync
-from meshnet.capi.tokens import TokenError, Tokens
+from meshnet.capi.tenancy_records import User as KnownUser
+from meshnet.capi.uaa.tokens import Tokens
 from meshnet.wire.bbs_client import BbsClient
+from meshnet.wire.token import TokenError
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,25 @@ def base_url(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def _user(request: Request) -> str:
-    header = request.headers.get("authorization")
+def _user(request: Request) -> Permissions:
+    header, service = request.headers.get("authorization"), _service(request)
     if not header:
         raise unauthenticated()
     try:
-        return _service(request).tokens.user(header)
+        token = service.tokens.verify(header)
     except TokenError as exc:
         raise invalid_token() from exc
+    records = service.records
+    user = Permissions(records, token.user_guid, token.user_name, token.scopes, token.client_id)
+    user.require_scope(request.method)
+    # As CC does: whoever shows up with a good token is known from then on.
+    if records.users.find(user.guid) is None:
+        records.users.put(KnownUser(guid=user.guid))
+    return user
 
 
 Svc = Annotated[Service, Depends(_service)]
-User = Annotated[str, Depends(_user)]
+User = Annotated[Permissions, Depends(_user)]
 Base = Annotated[str, Depends(base_url)]
 
 

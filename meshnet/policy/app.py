@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-import jwt
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +14,7 @@ from starlette.routing import Route
 from meshnet.model.errors import Conflict, InputError
 from meshnet.policy.state import QuotaExceeded, State
 from meshnet.wire import policy_json as api
+from meshnet.wire.token import TokenError, Verifier
 
 _MAX_BODY = 10 * 1024 * 1024
 _GUIDS_PER_CALL = 100  # as the policy server of CF; a longer request line would be refused
@@ -58,19 +58,18 @@ async def _json(request: Request) -> Any:
 class External:
     """For users: needs a token with network.admin or network.write."""
 
-    def __init__(self, state: State, jwt_secret: str, capi: httpx.AsyncClient) -> None:
-        self._state, self._secret, self._capi = state, jwt_secret, capi
+    def __init__(self, state: State, tokens: Verifier, capi: httpx.AsyncClient) -> None:
+        self._state, self._tokens, self._capi = state, tokens, capi
 
     def _authorize(self, request: Request) -> str:
         header = request.headers.get("authorization")
         if not header:
             raise _Refused(401, "missing authorization header")
         try:
-            claims = jwt.decode(header.partition(" ")[2], self._secret, algorithms=["HS256"])
-        except jwt.InvalidTokenError as exc:
+            scopes = self._tokens.authorization(header).scopes
+        except TokenError as exc:
             raise _Refused(401, "failed to verify token with uaa") from exc
-        scopes = set(claims.get("scope", ()))
-        if claims.get("use") != "access" or not scopes & {_ADMIN, _WRITE}:
+        if not scopes & {_ADMIN, _WRITE}:
             given = ", ".join(sorted(scopes))
             raise _Refused(403, f"provided scopes [{given}] do not include allowed scopes")
         return header

@@ -12,16 +12,21 @@ from meshnet.policy.app import External, Internal
 from meshnet.policy.state import State
 from meshnet.store import Store
 from meshnet.wire import runtime
+from meshnet.wire.token import Verifier
 
 
 @dataclass(frozen=True)
 class Config:
-    """Where both APIs listen, where policies are kept, and who knows the apps."""
+    """Where both APIs listen, where policies are kept, and who knows the apps.
+
+    Attributes:
+        token_keys: a file with UAA's public keys (PEM).
+    """
 
     listen_host: str
     store: str
     capi_url: str
-    jwt_secret: str
+    token_keys: str
     external_port: int = 4002
     internal_port: int = 4003
 
@@ -30,7 +35,7 @@ async def serve(config: Config) -> None:
     """Serve until cancelled."""
     state = State(Store.open(config.store))
     capi = httpx.AsyncClient(base_url=config.capi_url, timeout=5.0)
-    external = External(state, config.jwt_secret, capi).application()
+    external = External(state, Verifier.from_file(config.token_keys), capi).application()
     internal = Internal(state).application()
     host = config.listen_host
     async with asyncio.TaskGroup() as tasks:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from meshnet.capi.uaa.keys import PUBLIC, KeyRing
 from meshnet.kernel import cgroup, ledger, links, mounts, netns, procs
 from meshnet.kernel.iptables import Iptables
 from meshnet.model.errors import PeerError
@@ -161,7 +162,9 @@ class World:
         static = {CELL: "10.255.1.0/24"}
         self.run("lease", {**ip, **store("lease"), "overlay": "10.255.0.0/16", "static": static})
         self.run("bbs", {**ip, **store("bbs")})
-        self.run("policy", {**ip, **store("policy"), "capi_url": "http://x", "jwt_secret": "x"})
+        KeyRing.open(self.dir / "keys")
+        policy = {"capi_url": "http://x", "token_keys": str(self.dir / "keys" / PUBLIC)}
+        self.run("policy", {**ip, **store("policy"), **policy})
         self.run("copilot", {**ip, **store("copilot"), "bbs_url": BBS})
         (self.dir / "cell" / "proxies").mkdir(exist_ok=True)
         pilot = {

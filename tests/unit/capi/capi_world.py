@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import io
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,8 @@ from meshnet.capi.app import application
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
-from meshnet.capi.tokens import Tokens
+from meshnet.capi.uaa.keys import KeyRing
+from meshnet.capi.uaa.tokens import Tokens
 from meshnet.model.errors import NotFound, PeerError
 from meshnet.store import Store
 
@@ -27,7 +32,6 @@ DOMAINS = [
     {"name": "apps.internal", "internal": True, "istio": False},
 ]
 EXTERNAL, VIPS, PLAIN = (str(d["name"]) for d in DOMAINS)
-SECRET = "s" * 32
 LOGIN = ("cells", "of:cells")
 
 
@@ -123,10 +127,15 @@ class Copilot:
 
 
 class World:
+    """The API with an empty store; requests are sent as `sign_in`'s user."""
+
     def __init__(self, directory: Path, domains: list[dict[str, Any]] | None = None) -> None:
         self.bbs, self.copilot = Bbs(), Copilot()
         self.records = Records(Store.open(directory / "capi.db"), domains or DOMAINS)
         self.records.seed("system", "dev")
+        self.records.uaa.cost = 2
+        self.records.uaa.seed_admin("admin", "pw")
+        self.keys = KeyRing.open(token_keys())
         self.sync = Sync(
             self.records,
             self.bbs,  # type: ignore[arg-type]
@@ -142,7 +151,7 @@ class World:
         service = Service(
             records=self.records,
             sync=self.sync,
-            tokens=Tokens(SECRET, {"admin": "pw"}),
+            tokens=Tokens(self.keys, self.records.uaa),
             bbs=self.bbs,  # type: ignore[arg-type]
             policy=httpx.AsyncClient(base_url="http://127.0.0.1:9"),
             droplet_dir=droplets,
@@ -150,10 +159,16 @@ class World:
         )
         self.http = Http(application(service))
 
-    def sign_in(self) -> None:
-        form = {"grant_type": "password", "username": "admin", "password": "pw"}
-        token = self.http.post("/oauth/token", data=form).json()["access_token"]
-        self.http.headers["authorization"] = f"bearer {token}"
+    def sign_in(self, username: str = "admin", password: str = "pw") -> None:
+        """Send what follows as this user."""
+        self.http.headers["authorization"] = f"bearer {self.log_in(username, password)}"
+
+    def log_in(self, username: str, password: str) -> str:
+        """A user's access token."""
+        form = {"grant_type": "password", "username": username, "password": password}
+        reply = self.http.post("/oauth/token", data=form, auth=("cf", ""))
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["access_token"])
 
     def ask(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
         reply = self.http.request(method, path, json=body)
@@ -214,6 +229,14 @@ class World:
     def map(self, route: str, *apps: str) -> None:
         body = {"destinations": [{"app": {"guid": app}} for app in apps]}
         self.ask("POST", f"/v3/routes/{route}/destinations", body, 200)
+
+
+@cache
+def token_keys() -> str:
+    """A directory of signing keys for all tests: making a key takes long."""
+    directory = tempfile.mkdtemp(prefix="meshnet-keys-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def tgz(name: str = "app/app.py", content: bytes = b"print()") -> bytes:

@@ -14,12 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from meshnet.capi.uaa.keys import PUBLIC, KeyRing
 from meshnet.model.errors import MeshnetError
 from meshnet.wire import bbs_api as api
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.gen import bbs_pb2 as pb
 
-HOST, SECRET = "127.0.0.1", "s" * 32
+HOST = "127.0.0.1"
 ROOM = 20  # instances that the cell takes
 ROOMS = ("bbs", "copilot", "policy", "capi", "dns")
 
@@ -33,6 +34,7 @@ def free_port() -> int:
 class ControlPlane:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        KeyRing.open(directory / "keys")
         names = ("bbs", "cc", "vip", "mcp", "external", "internal", "capi", "dns")
         self.ports = {name: free_port() for name in names}
         self.api = self._url("capi")
@@ -56,7 +58,7 @@ class ControlPlane:
                 "external_port": ports["external"],
                 "internal_port": ports["internal"],
                 "capi_url": self.api,
-                "jwt_secret": SECRET,
+                "token_keys": str(self.directory / "keys" / PUBLIC),
             },
             "capi": {
                 "listen_port": ports["capi"],
@@ -65,7 +67,7 @@ class ControlPlane:
                 "bbs_url": bbs,
                 "policy_url": self._url("external"),
                 "policy_internal_url": self._url("internal"),
-                "jwt_secret": SECRET,
+                "token_key_dir": str(self.directory / "keys"),
                 "users": {"admin": "pw"},
                 "internal_user": "cells",
                 "internal_password": "of cells",

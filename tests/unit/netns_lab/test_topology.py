@@ -93,7 +93,7 @@ def test_every_daemons_configuration_fits_its_room() -> None:
 
     from meshnet.wire.runtime import parse
 
-    for daemon in daemons(DEFAULT, Paths("x"), Secrets("s", "p"), "/envoy"):
+    for daemon in daemons(DEFAULT, Paths("x"), Secrets("p"), "/envoy"):
         module = importlib.import_module(ROOMS[daemon.room])
         assert parse(module.Config, daemon.config)
 
@@ -107,7 +107,7 @@ def test_a_cell_takes_what_fits_into_the_memory(memory_mib: int, cells: int, mos
 
 
 def test_every_daemons_name_is_its_own() -> None:
-    names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("s", "p"), "/envoy")]
+    names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("p"), "/envoy")]
     assert len(names) == len(set(names)) == 20
 
 
@@ -117,7 +117,7 @@ def test_a_cells_mode_is_its_own_or_the_labs() -> None:
     one, two = lab.of("cell")
     assert str(lab.redirection(one)) == "ebpf+sockmap"
     assert str(lab.redirection(two)) == "kernel"
-    configs = {d.name: d.config for d in daemons(lab, Paths("x"), Secrets("s", "p"), "/envoy")}
+    configs = {d.name: d.config for d in daemons(lab, Paths("x"), Secrets("p"), "/envoy")}
     assert (configs["cell.cell"]["mode"], configs["cell.cell"]["sockmap"]) == ("ebpf", True)
     assert (configs["cell-2.cell"]["mode"], configs["cell-2.cell"]["sockmap"]) == ("kernel", False)
 

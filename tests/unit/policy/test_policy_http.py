@@ -11,13 +11,15 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from meshnet.policy.app import External, Internal
 from meshnet.policy.state import State
 from meshnet.store import Store
 from meshnet.wire import policy_json as api
+from meshnet.wire.token import Verifier, key_id, load_keys, pem
 
-SECRET = "s" * 32
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 APPS = {f"app-{n}" for n in range(250)}
 
 
@@ -26,7 +28,9 @@ class World:
         self.state = State(Store.open(directory / "p.db"))
         self.asked: list[set[str]] = []
         capi = httpx.AsyncClient(transport=httpx.MockTransport(self._capi), base_url="http://capi")
-        self.external = self._client(External(self.state, SECRET, capi).application())
+        self.external = self._client(
+            External(self.state, Verifier(load_keys(pem(KEY.public_key()))), capi).application()
+        )
         self.internal = self._client(Internal(self.state).application())
         self.external.headers["authorization"] = token()
 
@@ -41,8 +45,9 @@ class World:
 
 
 def token(**claims: Any) -> str:
-    given = {"use": "access", "scope": ["network.admin"], "exp": int(time.time()) + 60, **claims}
-    return "bearer " + jwt.encode(given, SECRET, algorithm="HS256")
+    given = {"jti": "t", "scope": ["network.admin"], "exp": int(time.time()) + 60, **claims}
+    header = {"kid": key_id(KEY.public_key())}
+    return "bearer " + jwt.encode(given, KEY, algorithm="RS256", headers=header)
 
 
 def policy(source: str, destination: str, port: Any = 8080) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def test_policies_are_added_listed_and_removed(tmp_path: Path) -> None:
         ("bearer x.y.z", 401, "failed to verify token with uaa"),
         ({"exp": 1}, 401, "failed to verify token with uaa"),
         ({"scope": ["openid"]}, 403, "do not include allowed scopes"),
-        ({"use": "refresh"}, 403, "do not include allowed scopes"),
+        ({"jti": "t-r"}, 401, "failed to verify token with uaa"),
     ],
 )
 def test_who_may_not(

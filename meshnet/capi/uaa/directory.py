@@ -1,0 +1,157 @@
+"""UAA's durable records: users with hashed passwords, clients, and tokens that were revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from meshnet.capi.tables import Changes, Record, Table
+from meshnet.store import Store
+
+# What UAA gives every user, and what the cloud's operators have beyond it.
+DEFAULT_GROUPS = (
+    *("openid", "cloud_controller.read", "cloud_controller.write", "network.write"),
+    *("password.write", "scim.me", "uaa.user"),
+)
+ADMIN_GROUPS = (
+    *("cloud_controller.admin", "network.admin", "scim.read", "scim.write"),
+    *("clients.read", "clients.write", "uaa.admin", "doppler.firehose", "logs.admin"),
+)
+# 16 MiB and some 40 ms a login: what many frameworks take by default; all of it is in the record,
+# so that a higher cost holds for passwords set from then on.
+COST, _R, _P = 2**14, 8, 1
+_MAXMEM = 64 * 1024 * 1024
+
+
+def hash_password(password: str, *, cost: int = COST) -> str:
+    """The password as it is stored: cost, salt, and scrypt's hash."""
+    salt = os.urandom(16)
+    return f"{cost}:{salt.hex()}:{_scrypt(password, salt, cost).hex()}"
+
+
+def password_fits(password: str, stored: str) -> bool:
+    """Whether it is the password that was stored."""
+    cost, salt, wanted = stored.split(":")
+    made = _scrypt(password, bytes.fromhex(salt), int(cost))
+    return hmac.compare_digest(made, bytes.fromhex(wanted))
+
+
+def _scrypt(password: str, salt: bytes, cost: int) -> bytes:
+    raw = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(raw, salt=salt, n=cost, r=_R, p=_P, maxmem=_MAXMEM)
+
+
+@dataclass(frozen=True)
+class UaaUser(Record):
+    """A user of UAA.
+
+    Attributes:
+        groups: beyond those every user has.
+        salt: changes when all of the user's tokens are revoked.
+    """
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    origin: str = "uaa"
+    groups: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    given_name: str = ""
+    family_name: str = ""
+    active: bool = True
+    salt: str = ""
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Every group the user is in, as a token's scopes."""
+        return frozenset((*DEFAULT_GROUPS, *self.groups))
+
+    @property
+    def rev_sig(self) -> str:
+        """What a token of this user carries; another after a change of password or revocation."""
+        raw = f"{self.guid}:{self.password}:{self.salt}".encode()
+        return hashlib.sha256(raw).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class UaaClient(Record):
+    """A client of UAA, whose guid is its id.
+
+    Attributes:
+        scopes: what users' tokens got through it may hold; empty = whatever the user has.
+        authorities: what its own tokens hold.
+    """
+
+    secret: str = field(default="", repr=False)
+    grants: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Revocation(Record):
+    """A token that was revoked, by its id (guid); forgotten when it would have expired."""
+
+    expires_at: int = 0
+
+
+class UaaUsers(Table[UaaUser]):
+    """Users, found by name whatever its case."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, UaaUser, "UaaUser")
+        self._by_name = {user.username.lower(): user.guid for user in self._rows.values()}
+
+    def named(self, username: str) -> UaaUser | None:
+        """The user of that name."""
+        return self._rows.get(self._by_name.get(username.lower(), ""))
+
+    def _set(self, record: UaaUser) -> None:
+        self._drop(record.guid)
+        super()._set(record)
+        self._by_name[record.username.lower()] = record.guid
+
+    def _drop(self, guid: str) -> None:
+        if (old := self._rows.get(guid)) is not None:
+            self._by_name.pop(old.username.lower(), None)
+            super()._drop(guid)
+
+    def _load(self, value: Mapping[str, Any]) -> UaaUser:
+        lists = {name: tuple(value[name]) for name in ("groups", "emails")}
+        return UaaUser(**{**value, **lists})
+
+
+class UaaClients(Table[UaaClient]):
+    """Clients."""
+
+    def _load(self, value: Mapping[str, Any]) -> UaaClient:
+        lists = {name: tuple(value[name]) for name in ("grants", "scopes", "authorities")}
+        return UaaClient(**{**value, **lists})
+
+
+class Directory:
+    """Everybody UAA knows; `cost` is scrypt's N for passwords set from now on."""
+
+    def __init__(self, store: Store) -> None:
+        self.cost = COST
+        self.users = UaaUsers(store)
+        self.clients = UaaClients(store, UaaClient, "UaaClient")
+        self.revocations = Table(store, Revocation, "UaaRevocation")
+
+    def seed_admin(self, username: str, password: str, changes: Changes | None = None) -> UaaUser:
+        """An operator with this password; one who is there already gets both."""
+        user = self.users.named(username) or UaaUser(username=username)
+        if user.password and password_fits(password, user.password) and user.groups:
+            return user
+        after = replace(user, password=hash_password(password, cost=self.cost), groups=ADMIN_GROUPS)
+        return self.users.put(after, changes)
+
+    def revoke(self, jti: str, expires_at: int) -> None:
+        """Refuse a token from now on."""
+        for old in [r for r in self.revocations if r.expires_at < time.time()]:
+            self.revocations.delete(old.guid)
+        self.revocations.put(Revocation(guid=jti, expires_at=expires_at))
