@@ -71,6 +71,7 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
         "copilot": {
             "store": store["copilot"],
             "bbs_url": f"http://{ip}:8889",
+            "policy_url": f"http://{ip}:4003",
             "vip_range": topology.vips,
         },
         "policy": {

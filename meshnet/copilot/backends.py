@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from meshnet.model.routes import Backend
@@ -11,12 +12,18 @@ from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
 
 _SSH_PORT = 2222
-_Key = tuple[str, int]
+_Key = tuple[int, str]  # index, instance guid
+
+
+@dataclass(frozen=True)
+class _Instance:
+    backend: Backend
+    leaving: bool
 
 
 def backend(lrp: Any) -> Backend | None:
-    """What a mesh needs of an ActualLRP; None unless it runs and is not being evacuated."""
-    if lrp.state != api.RUNNING or lrp.presence == pb.EVACUATING:
+    """What a mesh needs of an ActualLRP; None unless it runs."""
+    if lrp.state != api.RUNNING:
         return None
     net = lrp.actual_lrp_net_info
     ports = [p for p in net.ports if p.container_port != _SSH_PORT]
@@ -26,45 +33,60 @@ def backend(lrp: Any) -> Backend | None:
 
 
 class Backends:
-    """The instances that can take requests, one per (process guid, index)."""
+    """The instances that can take requests.
+
+    There may be several of one index: one on a cell that is being evacuated, one on a cell that
+    is suspect, and their replacement. The one that leaves takes requests until another runs.
+    """
 
     def __init__(self) -> None:
-        self._live: dict[_Key, Backend] = {}
+        self._live: defaultdict[str, dict[_Key, _Instance]] = defaultdict(dict)
 
-    def replace(self, lrps: Iterable[Any]) -> bool:
-        """Take a complete list; whether anything differs."""
-        live = {_key(lrp): found for lrp in lrps if (found := backend(lrp))}
-        changed, self._live = live != self._live, live
-        return changed
+    def replace(self, lrps: Iterable[Any]) -> set[str]:
+        """Take a complete list; the Diego process guids of which anything differs."""
+        live: defaultdict[str, dict[_Key, _Instance]] = defaultdict(dict)
+        for lrp in lrps:
+            if found := _instance(lrp):
+                live[lrp.actual_lrp_key.process_guid][_key(lrp)] = found
+        before, self._live = self._live, live
+        return {guid for guid in before.keys() | live.keys() if before.get(guid) != live.get(guid)}
 
-    def apply(self, name: str, message: Any) -> bool:
-        """Take one event; whether anything differs."""
+    def apply(self, name: str, message: Any) -> str | None:
+        """Take one event; the Diego process guid of which something differs, or None."""
         if name == api.CREATED:
-            return self._set(_key(message.actual_lrp), backend(message.actual_lrp))
+            return self._set(message.actual_lrp, _instance(message.actual_lrp))
         if name == api.CHANGED:
             lrp = api.changed_lrp(message)
-            return self._set(_key(lrp), backend(lrp))
+            return self._set(lrp, _instance(lrp))
         if name == api.REMOVED:
-            # One instance, by what it was: its index may have been given to another one since.
-            gone, key = backend(message.actual_lrp), _key(message.actual_lrp)
-            return gone is not None and self._live.get(key) == gone and self._set(key, None)
-        return False
+            return self._set(message.actual_lrp, None)
+        return None
 
-    def by_process(self) -> dict[str, list[Backend]]:
-        """Diego process guid to its running instances."""
-        found: dict[str, list[Backend]] = defaultdict(list)
-        for (process_guid, _), one in sorted(self._live.items()):
-            found[process_guid].append(one)
-        return dict(found)
+    def of(self, process_guid: str) -> list[Backend]:
+        """A Diego process's instances, by address."""
+        instances = self._live.get(process_guid, {})
+        staying = {index for (index, _), one in instances.items() if not one.leaving}
+        return sorted(
+            one.backend
+            for (index, _), one in instances.items()
+            if not (one.leaving and index in staying)
+        )
 
-    def _set(self, key: _Key, value: Backend | None) -> bool:
-        before = self._live.get(key)
-        if value is None:
-            self._live.pop(key, None)
-        else:
-            self._live[key] = value
-        return before != value
+    def _set(self, lrp: Any, value: _Instance | None) -> str | None:
+        guid: str = lrp.actual_lrp_key.process_guid
+        instances, key = self._live[guid], _key(lrp)
+        before = instances.pop(key, None)
+        if value is not None:
+            instances[key] = value
+        if not instances:
+            del self._live[guid]
+        return guid if before != value else None
 
 
 def _key(lrp: Any) -> _Key:
-    return lrp.actual_lrp_key.process_guid, lrp.actual_lrp_key.index
+    return lrp.actual_lrp_key.index, lrp.actual_lrp_instance_key.instance_guid
+
+
+def _instance(lrp: Any) -> _Instance | None:
+    found = backend(lrp)
+    return _Instance(found, lrp.presence == pb.EVACUATING) if found else None

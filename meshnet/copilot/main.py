@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshnet.copilot import resources
 from meshnet.copilot.backends import Backends
-from meshnet.copilot.snapshot import Mesh, snapshot
+from meshnet.copilot.certificates import dns_names
 from meshnet.copilot.state import State
+from meshnet.model.errors import PeerError
 from meshnet.store import Store
-from meshnet.wire import copilot_server, runtime
+from meshnet.wire import copilot_server, mcp, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.mcp_server import McpSource
+from meshnet.wire.policy_client import PolicyClient
 
 log = logging.getLogger("meshnet")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Where Copilot listens, keeps its state and finds BBS."""
+    """Where Copilot listens, keeps its state and finds BBS and the policy server's internal API.
+
+    Attributes:
+        certificates: PEM chains that the ingress gateway has at port 443.
+    """
 
     listen_host: str
     store: str
     bbs_url: str
+    policy_url: str
     cc_port: int = 9001
     vip_port: int = 9002
     mcp_port: int = 9009
     vip_range: str = "127.128.0.0/9"
+    certificates: Sequence[str] = ()
 
 
 class Copilot:
-    """Joins the inputs and publishes a snapshot after each change, once per turn of the loop."""
+    """Joins the inputs, and publishes what a change touches, once per turn of the loop."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, certificates: Sequence[Sequence[str]] = ()) -> None:
         self._state, self._backends = state, Backends()
         self.source = McpSource()
+        self._fixed = {mcp.GATEWAYS: resources.gateway(certificates)}
         self._listed = False
         self._due: asyncio.Handle | None = None
 
@@ -47,21 +59,25 @@ class Copilot:
 
     def _publish(self) -> None:
         self._due = None
-        state = self._state
-        mesh = Mesh(
-            state.routes,
-            state.mappings,
-            state.associations,
-            self._backends.by_process(),
-            state.vips,
-        )
-        served = self.source.catalog.collections
-        self.source.update(
-            {
-                name: {**dict.fromkeys(served[name].resources), **messages}
-                for name, messages in snapshot(mesh).items()
-            }
-        )
+        mesh, changes = self._state.mesh, defaultdict[str, dict[str, Any]](dict, self._fixed)
+        self._fixed, touched = {}, mesh.take_touched()
+        for site in touched.sites:
+            for collection, made in resources.of_site(mesh, site).items():
+                changes[collection].update(made)
+        for app in touched.sidecars:
+            changes[mcp.SIDECARS].update(resources.of_policies(mesh, app))
+        self.source.update(changes)
+
+    def _take_list(self, lrps: list[Any]) -> None:
+        self._take_backends(self._backends.replace(lrps))
+        if not self._listed:
+            self._listed = True
+            log.info("instances listed; serving MCP")
+        self.changed()
+
+    def _take_backends(self, differ: Iterable[str]) -> None:
+        for diego_guid in differ:
+            self._state.mesh.set_backends(diego_guid, self._backends.of(diego_guid))
 
     async def follow(self, bbs: BbsClient) -> None:
         """List BBS's instances, then follow its events until the stream breaks.
@@ -71,19 +87,37 @@ class Copilot:
         """
         async for event in bbs.events():
             if isinstance(event, Connected):
-                self._backends.replace(await bbs.actual_lrps())
-                if not self._listed:
-                    self._listed = True
-                    log.info("instances listed; serving MCP")
+                self._take_list(await bbs.actual_lrps())
+            elif differs := self._backends.apply(event.name, event.message):
+                self._take_backends([differs])
                 self.changed()
-            elif self._backends.apply(event.name, event.message):
-                self.changed()
+
+    async def follow_policies(self, client: PolicyClient) -> None:
+        """Take the policies, and each change of them, until the policy server is away: what is
+        known of them stays, and everything else goes on.
+        """
+        version = 0
+        while True:
+            version, policies = await client.watch(version)
+            self._state.set_policies(callees(policies))
+            self.changed()
+
+
+def callees(policies: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """App guid to the apps it may call. Raises PeerError where a policy is none."""
+    found = defaultdict[str, set[str]](set)
+    try:
+        for policy in policies:
+            found[str(policy["source"]["id"])].add(str(policy["destination"]["id"]))
+    except (KeyError, TypeError) as exc:
+        raise PeerError(f"the policy server sent a policy without {exc}") from exc
+    return dict(found)
 
 
 async def serve(config: Config) -> None:
     """Serve until cancelled."""
     state = State(Store.open(config.store), config.vip_range)
-    copilot = Copilot(state)
+    copilot = Copilot(state, [dns_names(pem) for pem in config.certificates])
     bbs = BbsClient(config.bbs_url)
     servers = await copilot_server.start(
         config.listen_host,
@@ -92,8 +126,13 @@ async def serve(config: Config) -> None:
         (config.mcp_port, copilot.source),
     )
     runtime.notify_ready()
+    policies = PolicyClient(config.policy_url)
     try:
-        await runtime.keep_trying(lambda: copilot.follow(bbs), "BBS's events")
+        async with asyncio.TaskGroup() as tasks:
+            follow = runtime.keep_trying(lambda: copilot.follow(bbs), "BBS's events")
+            tasks.create_task(follow)
+            follow = runtime.keep_trying(lambda: copilot.follow_policies(policies), "policies")
+            tasks.create_task(follow)
     finally:
         for server in servers:
             await server.stop(0)

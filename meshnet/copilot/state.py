@@ -1,35 +1,54 @@
-"""What Copilot was told, kept in the store: routes, mappings, associations, VIPs."""
+"""What Copilot was told, kept in the store: routes, mappings, associations, VIPs, policies."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
-from meshnet.copilot import vips
+from meshnet.copilot.checks import check_association, check_mapping, check_route
+from meshnet.copilot.mesh import Mesh, Pair
+from meshnet.copilot.vips import Changes, VipPool
 from meshnet.model.errors import InputError, NotFound
 from meshnet.model.routes import Route
 from meshnet.store import Store, Transaction
 
 _ROUTE, _MAPPING, _ASSOCIATION, _VIP = "route", "mapping", "association", "vip"
-MIN_WEIGHT, MAX_WEIGHT = 1, 128
-# Never stricter than the Cloud Controller: one refused route would fail every BulkSync.
-_HOST = re.compile(r"(\*\.)?[\w-]{1,63}(\.[\w-]{1,63})*", re.ASCII)
-_MAX_HOST = 253
-_PATH = re.compile(r"/[!-~]*", re.ASCII)
+_POLICIES, _POLICIES_KNOWN, _ALL = "policies", "policies_known", "all"
 
 
 class State:
-    """Durable input of the snapshot. Each method commits before it returns."""
+    """The mesh, durable. Each method commits before it returns, and costs what it changes."""
 
     def __init__(self, store: Store, vip_range: str) -> None:
-        self._store, self._vip_range = store, vip_range
-        self.routes = {guid: Route(**v) for guid, v in store.list(_ROUTE).items()}
-        self.mappings = {
-            (v["route"], v["process"]): int(v["weight"]) for v in store.list(_MAPPING).values()
-        }
-        self.associations: dict[str, list[str]] = dict(store.list(_ASSOCIATION))
-        self.vips: dict[str, str] = dict(store.list(_VIP))
+        self._store, self.mesh = store, Mesh()
+        for guid, value in store.list(_ROUTE).items():
+            self.mesh.set_route(guid, Route(**value))
+        for value in store.list(_MAPPING).values():
+            self.mesh.set_mapping((value["route"], value["process"]), int(value["weight"]))
+        for process, guids in store.list(_ASSOCIATION).items():
+            self.mesh.set_association(process, guids)
+        vips = store.list(_VIP)
+        for host, vip in vips.items():
+            self.mesh.set_vip(host, vip)
+        self._pool = VipPool(vip_range, vips)
+        if store.get(_POLICIES_KNOWN, _ALL):
+            self.mesh.set_policies({a: frozenset(c) for a, c in store.list(_POLICIES).items()})
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """By guid."""
+        return self.mesh.routes
+
+    @property
+    def mappings(self) -> Mapping[Pair, int]:
+        """(route guid, process guid) to weight."""
+        return self.mesh.mappings
+
+    @property
+    def associations(self) -> Mapping[str, Iterable[str]]:
+        """Process guid to Diego process guids."""
+        return self.mesh.associations
 
     def upsert_route(self, route: Route, vip: str = "") -> None:
         """Add or replace a route; an internal host gets `vip`, or the lowest free one.
@@ -39,62 +58,54 @@ class State:
             Conflict: the VIP range is full.
         """
         check_route(route)
-        routes = {**self.routes, route.guid: route}
-        asked = {route.host.lower(): vip} if route.internal else {}
-        allocated = self._allocate(routes.values(), asked)
+        vips = self._plan({route.guid: route}, {route.host.lower(): vip} if vip else {})
         with self._store.transaction() as tx:
             tx.put(_ROUTE, route.guid, asdict(route))
-            self._put_vips(tx, allocated)
-        self.routes, self.vips = routes, allocated
+            _write(tx, _VIP, vips)
+        self._set_routes({route.guid: route}, vips)
 
     def delete_route(self, guid: str) -> None:
-        """Forget a route and its mappings; unknown guids are no error."""
+        """Forget a route; its mappings stay, as in Copilot, until they are unmapped or synced
+        away. Unknown guids are no error. Raises InputError.
+        """
         if not guid:
-            raise InputError("route is invalid:\n guid is empty")
-        routes = {key: route for key, route in self.routes.items() if key != guid}
-        allocated = self._allocate(routes.values())
-        gone = [pair for pair in self.mappings if pair[0] == guid]
+            raise InputError("route Guid is required")
+        vips = self._plan({guid: None}, {})
         with self._store.transaction() as tx:
             tx.delete(_ROUTE, guid)
-            for pair in gone:
-                tx.delete(_MAPPING, "/".join(pair))
-            self._put_vips(tx, allocated)
-        self.routes, self.vips = routes, allocated
-        for pair in gone:
-            del self.mappings[pair]
+            _write(tx, _VIP, vips)
+        self._set_routes({guid: None}, vips)
 
     def map_route(self, route: str, process: str, weight: int) -> None:
         """Map, or change the weight of a mapping. Raises InputError."""
         check_mapping(route, process, weight)
-        self._store.put(_MAPPING, f"{route}/{process}", _mapping(route, process, weight))
-        self.mappings[route, process] = weight
+        self._store.put(_MAPPING, f"{route}/{process}", _mapping((route, process), weight))
+        self.mesh.set_mapping((route, process), weight)
 
-    def unmap_route(self, route: str, process: str) -> None:
+    def unmap_route(self, route: str, process: str, weight: int) -> None:
         """Unmap; a mapping that is not there is no error. Raises InputError."""
-        check_mapping(route, process, MIN_WEIGHT)
+        check_mapping(route, process, weight)
         self._store.delete(_MAPPING, f"{route}/{process}")
-        self.mappings.pop((route, process), None)
+        self.mesh.set_mapping((route, process), None)
 
     def associate(self, process: str, diego_guids: Iterable[str]) -> None:
         """Say which Diego processes run a process. Raises InputError."""
         guids = list(diego_guids)
-        if not process or not guids:
-            what = "guid is empty" if not process else "no diego process guids"
-            raise InputError(f"Capi/Diego Process Association is invalid:\n {what}")
+        check_association(process, guids)
         self._store.put(_ASSOCIATION, process, guids)
-        self.associations[process] = guids
+        self.mesh.set_association(process, guids)
 
     def dissociate(self, process: str) -> None:
         """Forget a process; unknown ones are no error. Raises InputError."""
         if not process:
-            raise InputError("capi process guid is empty")
+            raise InputError("CapiProcessGuid is required")
         self._store.delete(_ASSOCIATION, process)
-        self.associations.pop(process, None)
+        self.mesh.set_association(process, None)
 
     def replace(
         self,
         routes: Mapping[str, Route],
-        mappings: Mapping[tuple[str, str], int],
+        mappings: Mapping[Pair, int],
         associations: Mapping[str, list[str]],
         asked: Mapping[str, str] | None = None,
     ) -> None:
@@ -107,73 +118,84 @@ class State:
             check_route(route)
         for (route_guid, process), weight in mappings.items():
             check_mapping(route_guid, process, weight)
-        allocated = self._allocate(routes.values(), asked)
+        for process, guids in associations.items():
+            check_association(process, guids)
+        new_routes = _differing(self.mesh.routes, routes)
+        new_mappings = _differing(self.mesh.mappings, mappings)
+        new_associations = _differing(self.mesh.associations, associations)
+        vips = self._plan(new_routes, {h.lower(): vip for h, vip in (asked or {}).items()})
         with self._store.transaction() as tx:
-            _sync(tx, _ROUTE, {guid: asdict(route) for guid, route in routes.items()})
-            _sync(
+            _write(tx, _ROUTE, {guid: r and asdict(r) for guid, r in new_routes.items()})
+            _write(
                 tx,
                 _MAPPING,
-                {f"{r}/{p}": _mapping(r, p, weight) for (r, p), weight in mappings.items()},
+                {"/".join(p): w and _mapping(p, w) for p, w in new_mappings.items()},
             )
-            _sync(tx, _ASSOCIATION, associations)
-            self._put_vips(tx, allocated)
-        self.routes, self.mappings = dict(routes), dict(mappings)
-        self.associations, self.vips = dict(associations), allocated
+            _write(tx, _ASSOCIATION, new_associations)
+            _write(tx, _VIP, vips)
+        self._set_routes(new_routes, vips)
+        for pair, new_weight in new_mappings.items():
+            self.mesh.set_mapping(pair, new_weight)
+        for process, new_guids in new_associations.items():
+            self.mesh.set_association(process, new_guids)
+
+    def set_policies(self, policies: Mapping[str, Iterable[str]]) -> None:
+        """Take all policies (app guid to the apps it may call). They are kept, for without them
+        a restart while the policy server is away would hide what apps use.
+        """
+        after = {app: frozenset(callees) for app, callees in policies.items() if callees}
+        if after == self.mesh.policies:
+            return
+        with self._store.transaction() as tx:
+            tx.put(_POLICIES_KNOWN, _ALL, True)
+            changes = _differing(self.mesh.policies or {}, after)
+            _write(tx, _POLICIES, {app: c and sorted(c) for app, c in changes.items()})
+        self.mesh.set_policies(after)
 
     def vip_of(self, fqdn: str) -> str:
-        """The VIP of an internal host; case and trailing dots do not matter. Raises NotFound."""
-        if (vip := self.vips.get(fqdn.rstrip(".").lower())) is None:
+        """The VIP of a host, "" for an external one; case and trailing dots do not matter.
+
+        Raises:
+            NotFound: no route has that host.
+        """
+        host = fqdn.rstrip(".").lower()
+        if (vip := self.mesh.vips.get(host)) is None:
+            if self.mesh.has_external(host):
+                return ""
             raise NotFound(f"route doesn't exist: {fqdn}")
         return vip
 
-    def _allocate(
-        self, routes: Iterable[Route], asked: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
-        hosts = (route.host.lower() for route in routes if route.internal)
-        lower = {host.lower(): vip for host, vip in (asked or {}).items()}
-        return vips.allocate(self._vip_range, hosts, self.vips, lower)
+    def _plan(self, routes: Mapping[str, Route | None], asked: Mapping[str, str]) -> Changes:
+        """The change of VIPs that a change of routes brings. Raises InputError, Conflict."""
+        before = [self.mesh.routes[guid] for guid in routes if guid in self.mesh.routes]
+        after = [route for route in routes.values() if route]
+        wanted = {route.host.lower() for route in after if route.internal}
+        lost = {route.host.lower() for route in before if route.internal} - wanted
+        gone = {host for host in lost if not self.mesh.internal_routes(host) - routes.keys()}
+        return self._pool.plan({host: asked.get(host, "") for host in wanted}, gone)
 
-    def _put_vips(self, tx: Transaction, allocated: Mapping[str, str]) -> None:
-        if allocated != self.vips:
-            _sync(tx, _VIP, allocated)
-
-
-def check_route(route: Route) -> None:
-    """Raise InputError where the guid, the host or the path is missing or malformed.
-
-    Strict, for one name that a proxy refuses would keep every other route's change from it.
-    """
-    if not route.guid or not route.host:
-        what = "guid" if not route.guid else "host"
-        raise InputError(f"Route {route.guid!r} is invalid:\n {what} is empty")
-    if len(route.host) > _MAX_HOST or not _HOST.fullmatch(route.host):
-        text = f"host {route.host[:_MAX_HOST]!r} is no DNS name"
-        raise InputError(f"Route {route.guid!r} is invalid:\n {text}")
-    if route.path and not _PATH.fullmatch(route.path):
-        text = f"path {route.path!r} does not begin with / or is not printable ASCII without spaces"
-        raise InputError(f"Route {route.guid!r} is invalid:\n {text}")
+    def _set_routes(self, routes: Mapping[str, Route | None], vips: Changes) -> None:
+        self._pool.apply(vips)
+        for guid, route in routes.items():
+            self.mesh.set_route(guid, route)
+        for host, vip in vips.items():
+            self.mesh.set_vip(host, vip)
 
 
-def check_mapping(route: str, process: str, weight: int) -> None:
-    """Raise InputError where a guid is missing or the weight is not in 1..128."""
-    if not route or not process:
-        what = "route guid" if not route else "capi process guid"
-        raise InputError(f"Route Mapping is invalid:\n {what} is empty")
-    if not MIN_WEIGHT <= weight <= MAX_WEIGHT:
-        raise InputError(
-            f"Route Mapping is invalid:\n weight {weight} is not between "
-            f"{MIN_WEIGHT} and {MAX_WEIGHT}"
-        )
+def _differing(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What turns `before` into `after`; None for what is gone."""
+    changes: dict[Any, Any] = dict.fromkeys(before.keys() - after.keys())
+    changes.update({key: value for key, value in after.items() if before.get(key) != value})
+    return changes
 
 
-def _mapping(route: str, process: str, weight: int) -> dict[str, object]:
-    return {"route": route, "process": process, "weight": weight}
+def _mapping(pair: Pair, weight: int) -> dict[str, object]:
+    return {"route": pair[0], "process": pair[1], "weight": weight}
 
 
-def _sync(tx: Transaction, kind: str, wanted: Mapping[str, object]) -> None:
-    present = tx.list(kind)
-    for key in present.keys() - wanted.keys():
-        tx.delete(kind, key)
-    for key, value in wanted.items():
-        if present.get(key) != value:
+def _write(tx: Transaction, kind: str, changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            tx.delete(kind, key)
+        else:
             tx.put(kind, key, value)

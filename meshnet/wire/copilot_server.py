@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
 
@@ -17,20 +18,23 @@ from meshnet.wire.gen import copilot_pb2_grpc, mcp_pb2, mcp_pb2_grpc
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 
 _MAX_SYNC_BYTES = 64 * 1024 * 1024
+_MAX_SHOWN = 512  # characters of a request in an error's text
 Weights = Mapping[tuple[str, str], int]
 
 
 class CopilotState(Protocol):
     """What the services read and write (copilot.state.State)."""
 
-    routes: dict[str, Route]
-    mappings: dict[tuple[str, str], int]
-    associations: dict[str, list[str]]
-
+    @property
+    def routes(self) -> Mapping[str, Route]: ...
+    @property
+    def mappings(self) -> Weights: ...
+    @property
+    def associations(self) -> Mapping[str, Iterable[str]]: ...
     def upsert_route(self, route: Route, vip: str = "") -> None: ...
     def delete_route(self, guid: str) -> None: ...
     def map_route(self, route: str, process: str, weight: int) -> None: ...
-    def unmap_route(self, route: str, process: str) -> None: ...
+    def unmap_route(self, route: str, process: str, weight: int) -> None: ...
     def associate(self, process: str, diego_guids: list[str]) -> None: ...
     def dissociate(self, process: str) -> None: ...
     def replace(
@@ -50,7 +54,8 @@ class _Refused(Exception):
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing(what: str = "", message: Any = None) -> Iterator[None]:
+    """Turn our errors into statuses; invalid input in Copilot's words for `what` was sent."""
     try:
         yield
     except NotFound as exc:
@@ -58,15 +63,20 @@ def _refusing() -> Iterator[None]:
     except Conflict as exc:
         raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(exc)) from exc
     except (InputError, DecodeError) as exc:
-        raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, str(exc)) from exc
+        sent = what and f"{what} {_shown(message)} is invalid:\n "
+        raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, f"{sent}{exc}") from exc
     except MeshnetError as exc:
         raise _Refused(grpc.StatusCode.INTERNAL, str(exc)) from exc
 
 
-def _unary(work: Callable[[CloudControllerCopilot, Any], Any]) -> Any:
+def _shown(message: Any) -> str:
+    return str(text_format.MessageToString(message, as_one_line=True))[:_MAX_SHOWN]
+
+
+def _unary(work: Callable[[CloudControllerCopilot, Any], Any], what: str = "") -> Any:
     async def method(self: CloudControllerCopilot, request: Any, context: Any) -> Any:
         try:
-            with _refusing():
+            with _refusing(what, request):
                 return work(self, request)
         except _Refused as exc:
             await context.abort(exc.code, str(exc))
@@ -78,6 +88,11 @@ def _route(message: Any) -> Route:
     return Route(message.guid, message.host, message.path, message.internal)
 
 
+def _needs(request: Any, field: str, text: str) -> None:
+    if not request.HasField(field):
+        raise InputError(text)
+
+
 class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
     """`api.CloudControllerCopilot`; `changed` is called after each write."""
 
@@ -85,8 +100,7 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
         self._state, self._changed = state, changed
 
     def _upsert_route(self, request: Any) -> Any:
-        if not request.HasField("route"):
-            raise InputError("Route is invalid:\n route is missing")
+        _needs(request, "route", "route is required")
         self._state.upsert_route(_route(request.route), request.route.vip)
         self._changed()
         return pb.UpsertRouteResponse()
@@ -97,18 +111,21 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
         return pb.DeleteRouteResponse()
 
     def _map_route(self, request: Any) -> Any:
+        _needs(request, "route_mapping", "RouteMapping is required")
         m = request.route_mapping
         self._state.map_route(m.route_guid, m.capi_process_guid, m.route_weight)
         self._changed()
         return pb.MapRouteResponse()
 
     def _unmap_route(self, request: Any) -> Any:
+        _needs(request, "route_mapping", "RouteMapping is required")
         m = request.route_mapping
-        self._state.unmap_route(m.route_guid, m.capi_process_guid)
+        self._state.unmap_route(m.route_guid, m.capi_process_guid, m.route_weight)
         self._changed()
         return pb.UnmapRouteResponse()
 
     def _associate(self, request: Any) -> Any:
+        _needs(request, "capi_diego_process_association", "CapiDiegoProcessAssociation is required")
         a = request.capi_diego_process_association
         self._state.associate(a.capi_process_guid, list(a.diego_process_guids))
         self._changed()
@@ -138,11 +155,11 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
         return reply
 
     Health = _unary(lambda self, request: pb.HealthResponse(healthy=True))
-    UpsertRoute = _unary(_upsert_route)
+    UpsertRoute = _unary(_upsert_route, "Route")
     DeleteRoute = _unary(_delete_route)
-    MapRoute = _unary(_map_route)
-    UnmapRoute = _unary(_unmap_route)
-    UpsertCapiDiegoProcessAssociation = _unary(_associate)
+    MapRoute = _unary(_map_route, "Route Mapping")
+    UnmapRoute = _unary(_unmap_route, "Route Mapping")
+    UpsertCapiDiegoProcessAssociation = _unary(_associate, "Capi/Diego Process Association")
     DeleteCapiDiegoProcessAssociation = _unary(_dissociate)
     ListCfRoutes = _unary(_list_routes)
     ListCfRouteMappings = _unary(_list_mappings)
@@ -155,7 +172,8 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
             received += chunk.chunk
             count += 1
             if len(received) > _MAX_SYNC_BYTES:
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "BulkSync is too large")
+                text = f"BulkSync is larger than {_MAX_SYNC_BYTES} bytes; nothing was changed"
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
         if not count:
             text = "BulkSync ended without a single chunk; nothing was changed"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
@@ -223,7 +241,7 @@ async def start(
                 ("grpc.so_reuseport", 0),
                 *PING_OPTIONS,
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", -1),  # what a sink takes is the sink's to say
             ]
         )
         add(servicer, server)

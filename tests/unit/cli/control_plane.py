@@ -53,6 +53,7 @@ class ControlPlane:
                 "vip_port": ports["vip"],
                 "mcp_port": ports["mcp"],
                 "bbs_url": bbs,
+                "policy_url": self._url("internal"),
             },
             "policy": {
                 "external_port": ports["external"],

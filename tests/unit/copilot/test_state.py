@@ -24,7 +24,9 @@ def opened(path: str, vips: str = RANGE) -> State:
 
 
 def seen(state: State) -> tuple[object, ...]:
-    return (state.routes, state.mappings, state.associations, state.vips)
+    mesh = state.mesh
+    found = (mesh.routes, mesh.mappings, mesh.associations, mesh.vips)
+    return (*map(dict, found), mesh.policies)
 
 
 def internal(guid: str, host: str) -> Route:
@@ -47,14 +49,36 @@ def test_everything_is_there_after_a_restart(path: str) -> None:
     assert opened(path).vip_of("i.Y.") == "127.128.0.1"
 
 
-def test_a_deleted_route_takes_its_mappings_and_its_vip_along(path: str) -> None:
+def test_a_deleted_route_takes_its_vip_along_and_leaves_its_mappings(path: str) -> None:
     state = filled(path)
     state.delete_route("i")
     state.delete_route("i")
-    assert set(state.mappings) == {("e", "p")}
+    assert set(state.mappings) == {("e", "p"), ("i", "p")}
     with pytest.raises(NotFound, match=r"doesn't exist: i\.y"):
         state.vip_of("i.y")
     assert seen(opened(path)) == seen(state)
+
+
+def test_an_external_host_has_an_empty_vip(path: str) -> None:
+    assert filled(path).vip_of("SHOP.x..") == ""
+
+
+def test_a_route_that_changes_its_host_gives_its_vip_back(path: str) -> None:
+    state = filled(path)
+    state.upsert_route(internal("i", "a.y"))
+    assert state.mesh.vips == {"a.y": "127.128.0.1"}
+    state.upsert_route(Route("i", "a.y"))
+    assert state.mesh.vips == {} and seen(opened(path)) == seen(state)
+
+
+def test_policies_are_known_after_a_restart_and_unknown_before_the_first(path: str) -> None:
+    state = opened(path)
+    assert state.mesh.policies is None is opened(path).mesh.policies
+    state.set_policies({})
+    assert opened(path).mesh.policies == {}
+    state.set_policies({"a": {"b", "c"}, "d": {"b"}})
+    state.set_policies({"a": {"c"}, "e": {"b"}})
+    assert opened(path).mesh.policies == {"a": {"c"}, "e": {"b"}} == state.mesh.policies
 
 
 def test_two_routes_of_one_host_share_a_vip_until_the_last_goes(path: str) -> None:
@@ -65,12 +89,12 @@ def test_two_routes_of_one_host_share_a_vip_until_the_last_goes(path: str) -> No
     assert state.vip_of("i.y") == "127.128.0.1"
 
 
-def test_mapping_again_changes_the_weight_and_unmapping_needs_none(path: str) -> None:
+def test_mapping_again_changes_the_weight_and_unmapping_twice_is_no_error(path: str) -> None:
     state = filled(path)
     state.map_route("e", "p", 5)
     assert state.mappings["e", "p"] == 5
-    state.unmap_route("e", "p")
-    state.unmap_route("e", "p")
+    state.unmap_route("e", "p", 1)
+    state.unmap_route("e", "p", 1)
     assert ("e", "p") not in opened(path).mappings
 
 
@@ -95,7 +119,7 @@ def test_a_given_vip_wins_and_another_hosts_is_refused(path: str) -> None:
 def test_an_external_route_has_no_vip_whatever_is_sent(path: str) -> None:
     state = opened(path)
     state.upsert_route(Route("e", "e.x"), "127.128.0.1")
-    assert state.vips == {}
+    assert state.mesh.vips == {}
 
 
 def test_a_full_range_is_said_and_nothing_changed(path: str) -> None:
@@ -135,9 +159,9 @@ def test_a_bad_route_is_refused_alone_and_in_bulk_and_changes_nothing(
 ) -> None:
     state = filled(path)
     before = seen(state)
-    with pytest.raises(InputError, match="is invalid"):
+    with pytest.raises(InputError, match=r"required|no DNS name|does not begin"):
         state.upsert_route(route)
-    with pytest.raises(InputError, match="is invalid"):
+    with pytest.raises(InputError, match=r"required|no DNS name|does not begin"):
         state.replace({"n": Route("n", "new.x"), "g": route}, {}, {})
     assert seen(state) == before == seen(opened(path))
 
@@ -151,9 +175,11 @@ def test_what_the_cloud_controller_accepts_is_accepted(path: str, host: str, pat
 @pytest.mark.parametrize("weight", [0, 129, 2**32 - 1])
 def test_a_weight_outside_1_to_128_is_refused(path: str, weight: int) -> None:
     state = filled(path)
-    with pytest.raises(InputError, match="between 1 and 128"):
+    with pytest.raises(InputError, match="must be 1 to 128"):
         state.map_route("e", "p", weight)
-    with pytest.raises(InputError, match="between 1 and 128"):
+    with pytest.raises(InputError, match="must be 1 to 128"):
+        state.unmap_route("e", "p", weight)
+    with pytest.raises(InputError, match="must be 1 to 128"):
         state.replace({}, {("e", "p"): weight}, {})
     assert state.mappings["e", "p"] == 128
 
@@ -167,6 +193,16 @@ def test_a_bulk_sync_replaces_everything_and_keeps_vips(path: str) -> None:
         {"q": ["q-1"]},
         {"K.y": "127.200.0.1"},
     )
-    assert state.vips == {"j.y": "127.128.0.2", "k.y": "127.200.0.1"}
+    assert state.mesh.vips == {"j.y": "127.128.0.2", "k.y": "127.200.0.1"}
     assert (state.mappings, state.associations) == ({("j", "q"): 2}, {"q": ["q-1"]})
     assert seen(opened(path)) == seen(state)
+
+
+def test_a_bulk_sync_of_what_is_there_writes_and_touches_nothing(path: str) -> None:
+    state = filled(path)
+    state.mesh.take_touched()
+    state.replace(dict(state.routes), dict(state.mappings), {"p": ["p-1", "p-2"]})
+    assert state.mesh.take_touched() == (set(), set())
+    with pytest.raises(InputError, match="DiegoProcessGuids are required"):
+        state.replace({}, {}, {"p": []})
+    assert seen(opened(path)) == seen(filled(path))
