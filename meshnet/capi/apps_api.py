@@ -10,11 +10,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from meshnet.capi import present, validate
+from meshnet.capi import present, removal, validate
 from meshnet.capi.app_records import STARTED, STOPPED, App
 from meshnet.capi.errors import unavailable, unprocessable
 from meshnet.capi.jobs_api import accepted
-from meshnet.capi.records import Departed
 from meshnet.capi.service import (
     Body,
     Guid,
@@ -76,26 +75,9 @@ async def show(guid: str, service: Svc, user: User) -> dict[str, Any]:
 @router.delete("/v3/apps/{guid}", status_code=202)
 async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
     """Delete an app with its mappings and policies; its routes stay."""
-    records = service.records
-    app = records.apps.get(guid)
-    changes = [
-        (r, replace(r, destinations=tuple(d for d in r.destinations if d.app != guid)))
-        for r in records.routes_of(guid)
-    ]
-    droplets = [d for d in records.droplets if d.app == guid]
-    with records.changes() as tx:
-        records.apps.delete(guid, tx)
-        job = records.jobs.done("app.delete", tx)
-        records.departed.put(Departed(guid=guid), tx)
-        for _, after in changes:
-            records.routes.put(after, tx)
-        for droplet in droplets:
-            records.droplets.delete(droplet.guid, tx)
-    for before, after in changes:
-        await service.sync.route_changed(before, after)
-    await service.sync.app_deleted(app)
-    for droplet in droplets:
-        (service.droplet_dir / droplet.guid).unlink(missing_ok=True)
+    app = user.app(guid)
+    user.write(app.space)
+    job = await removal.carry_out(service, removal.of_app(service.records, app), "app.delete")
     return accepted(request, job)
 
 

@@ -17,6 +17,8 @@ raises 404 "Droplet not found". Writing into a space one may not see: look it up
 same with `sees_org`, `org`, `write_org`; what only an administrator may do begins with
 `user.require_admin()`.
 
+What is forbidden to everybody: `flags.require(user, "app_scaling")`, `quotas.check_app(...)`.
+
 Rules: cloud_controller_ng, `lib/cloud_controller/permissions.rb`.
 """
 

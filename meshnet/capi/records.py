@@ -148,6 +148,11 @@ class Records:
         """The routes that lead to an app."""
         return self.routes.of_app(app_guid)
 
+    @property
+    def default_quota(self) -> Quota:
+        """What holds for an organization that was given no quota."""
+        return next(q for q in self.organization_quotas if q.name == DEFAULT_QUOTA)
+
     def seed(self, organization: str, space: str) -> None:
         """Make the default quota, the first organization and its space where there is none."""
         with self.changes() as changes:
