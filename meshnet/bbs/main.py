@@ -13,6 +13,7 @@ from meshnet.bbs.lrps import Lrps
 from meshnet.bbs.work import State
 from meshnet.store import Store
 from meshnet.wire import runtime
+from meshnet.wire.tls import Tls
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Config:
 
     Attributes:
         cell_grace_seconds: how long cells may be silent after a start of BBS.
+        tls: mutual TLS; None = plain.
     """
 
     listen_host: str
     store: str
     listen_port: int = 8889
     cell_grace_seconds: float = 30.0
+    tls: Tls | None = None
 
 
 async def serve(config: Config) -> None:
@@ -36,7 +39,8 @@ async def serve(config: Config) -> None:
     auction = Auction(lrps, store)
     app = application(lrps, auction, hub)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
+        host, port = config.listen_host, config.listen_port
+        tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=config.tls))
         # Bound first: a second BBS by mistake must end there and not move instances.
         await asyncio.sleep(0)
         auction.resume(grace_seconds=config.cell_grace_seconds)

@@ -15,9 +15,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from meshnet.model.errors import InputError
+from meshnet.wire.tls import Tls
 
 T = TypeVar("T")
 log = logging.getLogger("meshnet")
+
+# Longer than our clients keep an idle connection (wire/http_client.py): they never send into one
+# that is just being closed, nor shake hands again for each change of a quiet mesh.
+KEEP_ALIVE_SECONDS = 75
 
 # user:password@ in URLs, bearer tokens and password fields never reach a log.
 _SECRETS = re.compile(
@@ -47,7 +52,7 @@ def setup_logging(room: str) -> None:
 
 
 def parse(cls: type[T], mapping: Mapping[str, Any]) -> T:
-    """Build the frozen dataclass `cls` from a daemon's config mapping.
+    """Build the frozen dataclass `cls` from a daemon's config mapping; its `tls` becomes a Tls.
 
     Raises:
         InputError: a key is unknown or missing.
@@ -64,6 +69,8 @@ def parse(cls: type[T], mapping: Mapping[str, Any]) -> T:
     ]
     if missing:
         raise InputError(f"config lacks {', '.join(missing)}")
+    if isinstance(files := mapping.get("tls"), Mapping):
+        mapping = {**mapping, "tls": parse(Tls, files)}
     return cls(**mapping)
 
 
@@ -94,17 +101,30 @@ def notify_status(text: str) -> None:
     _sd_notify("STATUS=" + text.replace("\n", " "))
 
 
-async def serve_asgi(app: Any, *, host: str = "", port: int = 0, uds: str | None = None) -> None:
+async def serve_asgi(
+    app: Any,
+    *,
+    host: str = "",
+    port: int = 0,
+    uds: str | None = None,
+    tls: Tls | None = None,
+    mutual: bool = True,
+) -> None:
     """Serve an ASGI application on host:port or a unix socket until cancelled.
 
     The socket is bound before the first await returns control, so a caller that starts several
     servers in one TaskGroup and then awaits `asyncio.sleep(0)` may call `notify_ready`.
 
+    Args:
+        tls: HTTPS with this certificate; None = plain HTTP.
+        mutual: only clients with a certificate of one of its CAs.
+
     Raises:
-        InputError: the address is taken or not ours.
+        InputError: the address is taken or not ours, or the certificate cannot be used.
     """
     import uvicorn
 
+    context = tls.server_context(mutual=mutual) if tls else None
     if uds:
         if os.path.exists(uds):
             os.unlink(uds)
@@ -121,7 +141,13 @@ async def serve_asgi(app: Any, *, host: str = "", port: int = 0, uds: str | None
             raise InputError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
     sock.listen(512)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ssl_context_factory=(lambda config, default: context) if context else None,
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -129,6 +155,10 @@ async def serve_asgi(app: Any, *, host: str = "", port: int = 0, uds: str | None
         await server._serve([sock])
     finally:
         server.should_exit = True
+        for listener in getattr(server, "servers", ()):
+            listener.close()
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
         sock.close()
 
 
