@@ -14,14 +14,14 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, BinaryIO, Literal
 
 from meshnet.model.errors import InputError
 
 MAX_UNPACKED_BYTES, MAX_FILES = 4 * 1024**3, 200_000
-_MAX_NAME, _MAX_HEADER = 4096, 1024 * 1024
+_MAX_NAME, _MAX_PART, _MAX_HEADER = 4096, 255, 1024 * 1024
 _MAX_ZIP_DIRECTORY = 64 * 1024**2
 _BLOCK = 1024 * 1024
 _HEADERS = (
