@@ -183,9 +183,7 @@ def _checked(entries: Iterator[Entry]) -> Iterator[Entry]:
             continue  # the archive's own top
         _check_place(name, entry, kinds)
         kinds[name] = entry.kind
-        yield Entry(
-            name, entry.kind, entry.mode, entry.size, _target(name, entry, kinds), entry.content
-        )
+        yield replace(entry, name=name, target=_target(name, entry, kinds))
 
 
 def _clean(name: str) -> str:
