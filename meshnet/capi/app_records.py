@@ -10,6 +10,7 @@ from meshnet.capi.tables import Record, Table, new_guid
 from meshnet.store import Store
 
 STARTED, STOPPED = "STARTED", "STOPPED"
+WEB = "web"
 PORT, HTTP, PROCESS = "port", "http", "process"
 
 
@@ -108,22 +109,31 @@ DEPLOYED, CANCELED, SUPERSEDED = "DEPLOYED", "CANCELED", "SUPERSEDED"
 
 
 @dataclass(frozen=True)
+class Leaving:
+    """A version of an app that goes, its droplet, and how many instances it still has."""
+
+    version: str
+    droplet: str
+    instances: int
+
+
+@dataclass(frozen=True)
 class Deployment(Record):
     """A rolling change from versions of an app that leave to the one its record names.
 
     Attributes:
         reason: DEPLOYING or CANCELING while it is under way, else how it ended.
         instances: how many the version that comes has now.
-        leaving: the versions that go, each with the instances it still has.
-        previous: the app before, which a cancelled deployment goes back to.
+        previous_version, previous_droplet: what a cancelled deployment goes back to.
     """
 
     app: str = ""
     reason: str = DEPLOYING
-    droplet: str | None = None
+    droplet: str = ""
     instances: int = 1
-    leaving: tuple[App, ...] = ()
-    previous: App | None = None
+    leaving: tuple[Leaving, ...] = ()
+    previous_version: str = ""
+    previous_droplet: str = ""
 
     @property
     def active(self) -> bool:
@@ -162,6 +172,5 @@ class Deployments(Table[Deployment]):
         super()._drop(guid)
 
     def _load(self, value: Mapping[str, Any]) -> Deployment:
-        leaving = tuple(App(**app) for app in value["leaving"])
-        previous = App(**value["previous"]) if value["previous"] else None
-        return Deployment(**{**value, "leaving": leaving, "previous": previous})
+        leaving = tuple(Leaving(**version) for version in value["leaving"])
+        return Deployment(**{**value, "leaving": leaving})

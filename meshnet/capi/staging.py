@@ -16,9 +16,9 @@ from pathlib import Path
 
 import yaml
 
+from meshnet.capi.app_records import WEB
 from meshnet.capi.archives import BadArchive, Content, Entry, package_entries, tar_entries
 
-WEB = "web"
 BINARY, STACK = "binary_buildpack", "cflinuxfs4"
 MAX_COMMAND = 4096
 _MAX_TEXT = 64 * 1024

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from meshnet.capi.app_records import STARTED, App
+from meshnet.capi import rolling
+from meshnet.capi.app_records import STARTED, WEB, App
 from meshnet.capi.lrp import desired_lrp, internal_routes, is_ours
 from meshnet.capi.records import Records, Route
 from meshnet.model import routes as model
@@ -45,21 +47,33 @@ class Sync:
         self._lock = asyncio.Lock()
         self._dirty = asyncio.Event()
 
-    async def app_changed(self, app: App, replaced: str | None = None) -> None:
-        """An app was started, stopped or scaled; `replaced`: a Diego process guid now obsolete."""
+    async def app_changed(self, app: App, *obsolete: str) -> None:
+        """An app was started, stopped or scaled; `obsolete`: Diego process guids it had before.
+
+        Those go first, so that there is room for what replaces them.
+        """
 
         async def push() -> None:
-            if replaced and replaced != app.process_guid:
-                await self._bbs.remove_desired(replaced)
+            await self._remove(app, obsolete)
             await self._push_app(app)
 
         await self._push(push)
 
-    async def app_deleted(self, app: App) -> None:
-        """An app is gone: its instances and its policies go too."""
+    async def app_rolled(self, app: App, *obsolete: str) -> None:
+        """As app_changed, but what is obsolete goes when no proxy leads to it any more."""
 
         async def push() -> None:
-            await self._bbs.remove_desired(app.process_guid)
+            await self._push_app(app)
+            await self._remove(app, obsolete)
+
+        await self._push(push)
+
+    async def app_deleted(self, app: App, versions: Iterable[App]) -> None:
+        """An app is gone: its instances, of all its `versions`, and its policies go too."""
+
+        async def push() -> None:
+            for version in versions:
+                await self._bbs.remove_desired(version.process_guid)
             await self._copilot.dissociate(app.guid)
             await self._forget_policies()
 
@@ -107,13 +121,26 @@ class Sync:
                 self._dirty.set()
                 raise
 
+    async def _remove(self, app: App, obsolete: Iterable[str]) -> None:
+        for guid in set(obsolete) - {v.process_guid for v in self._versions(app.guid)}:
+            await self._bbs.remove_desired(guid)
+
     async def _push_app(self, app: App) -> None:
-        if app.state == STARTED and app.droplet:
-            await self._bbs.desire(self._lrp(app))
-            await self._copilot.associate(app.guid, [app.process_guid])
+        """Tell what the app's records say now, which may be newer than `app`."""
+        if versions := self._versions(app.guid):
+            for version in versions:
+                await self._bbs.desire(self._lrp(version))
+            await self._copilot.associate(app.guid, [v.process_guid for v in versions])
         else:
             await self._bbs.remove_desired(app.process_guid)
             await self._copilot.dissociate(app.guid)
+
+    def _versions(self, guid: str) -> list[App]:
+        """What of an app is to run."""
+        app = self._records.apps.find(guid)
+        if app is None or app.state != STARTED or not app.droplet:
+            return []
+        return rolling.versions(app, self._records.deployments.active(guid))
 
     async def _push_route(self, before: Route | None, after: Route | None) -> None:
         if after is None:
@@ -133,13 +160,12 @@ class Sync:
     async def _push_internal_hosts(self, before: Route | None, after: Route | None) -> None:
         touched = {d.app for r in (before, after) if r for d in r.destinations}
         for guid in sorted(touched):
-            app = self._records.apps.find(guid)
-            if app and app.state == STARTED and app.droplet:
-                routes = internal_routes(self._internal_hosts(app))
+            for version in self._versions(guid):
+                routes = internal_routes(self._internal_hosts(version))
                 try:
-                    await self._bbs.update_desired(app.process_guid, routes=routes)
+                    await self._bbs.update_desired(version.process_guid, routes=routes)
                 except NotFound:
-                    await self._bbs.desire(self._lrp(app))
+                    await self._bbs.desire(self._lrp(version))
 
     async def _everything(self) -> list[str]:
         """Tell each peer all it should know; why it failed, for those where it did.
@@ -163,19 +189,20 @@ class Sync:
         await self._copilot.bulk_sync(
             [self._copilot_route(r) for r in istio],
             {(r.guid, d.app): d.weight or 1 for r in istio for d in r.destinations},
-            {a.guid: [a.process_guid] for a in self._started()},
+            {v[0].guid: [one.process_guid for one in v] for v in self._started()},
         )
 
     async def _tell_bbs(self) -> None:
-        started = self._started()
+        started = [version for versions in self._started() for version in versions]
         present = {lrp.process_guid for lrp in await self._bbs.desired_lrps() if is_ours(lrp)}
         for app in started:
             await self._bbs.desire(self._lrp(app))
         for obsolete in present - {a.process_guid for a in started}:
             await self._bbs.remove_desired(obsolete)
 
-    def _started(self) -> list[App]:
-        return [a for a in self._records.apps.all() if a.state == STARTED and a.droplet]
+    def _started(self) -> list[list[App]]:
+        """The versions of each app that has any to run."""
+        return [v for app in self._records.apps.all() if (v := self._versions(app.guid))]
 
     async def _forget_policies(self) -> None:
         """Name the policy server all apps that are gone, until it has heard of them."""
@@ -197,9 +224,10 @@ class Sync:
         records = self._records
         droplet = records.droplets.get(app.droplet or "")
         sha256 = droplet.sha256 or ""
+        command = app.command or droplet.process_types.get(WEB)
         uris = [records.fqdn(r) + r.path for r in records.routes_of(app.guid)]
         return desired_lrp(
-            app,
+            replace(app, command=command),
             droplet_url=f"{self._droplets}/{droplet.guid}/{sha256}/download",
             sha256=sha256,
             org=records.spaces.get(app.space).organization,
