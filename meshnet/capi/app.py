@@ -10,11 +10,30 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from meshnet.capi import apps_api, domains_api, droplets_api, jobs_api, root_api, routes_api
-from meshnet.capi.errors import ApiError, unprocessable
+from meshnet.capi import (
+    app_parts_api,
+    apps_api,
+    builds_api,
+    deployments_api,
+    domains_api,
+    droplets_api,
+    jobs_api,
+    packages_api,
+    processes_api,
+    root_api,
+    routes_api,
+)
+from meshnet.capi.errors import ApiError, bad_query, unprocessable
 from meshnet.capi.service import Service, Svc
 from meshnet.capi.uaa import api as uaa_api
 
+_MODULES = (
+    *(root_api, uaa_api, jobs_api),
+    *(apps_api, app_parts_api, processes_api),
+    *(packages_api, builds_api, droplets_api, deployments_api),
+    *(domains_api, routes_api),
+)
+_UNKNOWN = ApiError(404, 10000, "CF-NotFound", "Unknown request")
 _POLICY = "/networking/{rest:path}"
 
 
@@ -22,7 +41,7 @@ def application(service: Service) -> FastAPI:
     """The ASGI application."""
     app = FastAPI(title="meshnet Cloud Controller API", version=root_api.API_VERSION)
     app.state.service = service
-    for module in (root_api, uaa_api, jobs_api, apps_api, droplets_api, domains_api, routes_api):
+    for module in _MODULES:
         app.include_router(module.router)
     app.add_api_route(_POLICY, _policy, methods=["GET", "POST"], include_in_schema=False)
     app.add_exception_handler(ApiError, _api_error)
@@ -60,11 +79,19 @@ async def _api_error(request: Request, exc: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
-    return await _api_error(request, unprocessable(_text(exc.errors()[0])))
+    error = exc.errors()[0]
+    kind, text = error["loc"][0], _text(error)
+    if kind == "path":
+        return await _api_error(request, _UNKNOWN)
+    if error["type"] == "json_invalid":
+        return await _api_error(request, ApiError(400, 1001, "CF-MessageParseError", text))
+    if kind == "query":
+        return await _api_error(request, bad_query(f"The query parameter is invalid: {text}"))
+    return await _api_error(request, unprocessable(text))
 
 
 def _text(error: dict[str, Any]) -> str:
-    where = [str(part) for part in error["loc"] if part != "body"]
+    where = [str(part) for part in error["loc"] if part not in ("body", "query")]
     if error["type"] == "extra_forbidden":
         return f"Unknown field(s): '{where[-1]}'"
     if error["type"] == "json_invalid":
@@ -75,7 +102,7 @@ def _text(error: dict[str, Any]) -> str:
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     if exc.status_code == 404:
-        error = ApiError(404, 10000, "CF-NotFound", "Unknown request")
+        error = _UNKNOWN
     else:
         error = ApiError(exc.status_code, 1001, "CF-MessageParseError", str(exc.detail))
     return await _api_error(request, error)

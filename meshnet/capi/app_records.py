@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshnet.capi.tables import Record, Table, new_guid
+from meshnet.capi.tables import Record, Table, new_guid, no_metadata
 from meshnet.store import Store
 
 STARTED, STOPPED = "STARTED", "STOPPED"
@@ -54,6 +54,7 @@ class App(Record):
     stack: str | None = None
     ssh_enabled: bool = True
     revisions_enabled: bool = True
+    process_metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
 
     @property
     def process_guid(self) -> str:
@@ -72,6 +73,7 @@ class Package(Record):
     app: str = ""
     state: str = "AWAITING_UPLOAD"
     sha256: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Build(Record):
     error: str | None = None
     buildpacks: list[str] = field(default_factory=list)
     stack: str | None = None
+    memory_in_mb: int = 1024
+    disk_in_mb: int = 1024
     created_by: dict[str, str] = field(default_factory=dict)
 
 

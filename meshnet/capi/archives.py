@@ -100,6 +100,17 @@ def package_entries(path: Path) -> Iterator[Entry]:
             yield from _checked(_tar(_Bounded(file)))
 
 
+def check_package(path: Path) -> None:
+    """Read a package to its end. Raises BadArchive where it is none, is refused, or is empty."""
+    empty = True
+    for entry in package_entries(path):
+        empty = False
+        while entry.content.read(_BLOCK):
+            pass
+    if empty:
+        raise BadArchive("it is empty")
+
+
 class _Bounded:
     """A stream that gives up when it has given more than may be unpacked."""
 

@@ -1,70 +1,150 @@
-"""Droplets: created, uploaded by users, downloaded by cells."""
+"""Droplets: created, uploaded and copied by users, downloaded by them and by cells."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import hmac
 import os
-import tarfile
-import zlib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
-from starlette.concurrency import run_in_threadpool
 
-from meshnet.capi import present
+from meshnet.capi import app_present, made_for_apps, staging, validate
 from meshnet.capi.app_records import Droplet
-from meshnet.capi.errors import ApiError, not_found, unauthenticated, unprocessable
+from meshnet.capi.errors import not_found, unauthenticated, unprocessable
 from meshnet.capi.jobs_api import accepted
-from meshnet.capi.service import Body, Svc, ToOne, User, taken
-from meshnet.capi.tables import new_guid
+from meshnet.capi.listing import listed
+from meshnet.capi.made_for_apps import AppRelationships
+from meshnet.capi.metadata import Metadata, MetadataPatch, applied
+from meshnet.capi.permissions import Permissions
+from meshnet.capi.records import Records
+from meshnet.capi.service import Base, Body, Service, Svc, User, taken
 
 router = APIRouter()
-MAX_BYTES, MAX_UNPACKED_BYTES = 1024**3, 4 * 1024**3
-MAX_FILES = 200_000
-_BLOCK = 1024 * 1024
-
-
-class DropletRelationships(Body):
-    """The app of a new droplet."""
-
-    app: ToOne
 
 
 class NewDroplet(Body):
     """POST /v3/droplets."""
 
-    relationships: DropletRelationships
+    relationships: AppRelationships
     process_types: dict[str, str] | None = None
+    metadata: Metadata | None = None
+
+
+def _droplet(user: Permissions, guid: str) -> Droplet:
+    droplet = user.records.droplets.get(guid)
+    made_for_apps.require_read(user, droplet.app, "Droplet")
+    return droplet
+
+
+def _states(droplet: Droplet) -> str:
+    return "STAGED" if droplet.sha256 else "AWAITING_UPLOAD"
+
+
+def _listed(
+    request: Request, service: Service, base: str, found: Iterable[Droplet]
+) -> dict[str, Any]:
+    kinds = made_for_apps.collection(service.records, states=_states, package_guids="package")
+    return listed(request, kinds, found, lambda d: app_present.droplet(base, d, hidden=True))
+
+
+@router.get("/v3/droplets")
+async def droplets(request: Request, service: Svc, user: User, base: Base) -> dict[str, Any]:
+    """List droplets."""
+    return _listed(request, service, base, made_for_apps.visible(user, service.records.droplets))
+
+
+@router.get("/v3/apps/{guid}/droplets")
+async def of_app(
+    guid: str, request: Request, service: Svc, user: User, base: Base
+) -> dict[str, Any]:
+    """An app's droplets."""
+    app = user.app(guid)
+    return _listed(
+        request, service, base, (d for d in service.records.droplets if d.app == app.guid)
+    )
+
+
+@router.get("/v3/packages/{guid}/droplets")
+async def of_package(
+    guid: str, request: Request, service: Svc, user: User, base: Base
+) -> dict[str, Any]:
+    """The droplets a package was staged to."""
+    package = service.records.packages.get(guid)
+    made_for_apps.require_read(user, package.app, "Package")
+    return _listed(
+        request, service, base, (d for d in service.records.droplets if d.package == guid)
+    )
 
 
 @router.post("/v3/droplets", status_code=201)
-async def create(body: NewDroplet, service: Svc, user: User) -> dict[str, Any]:
-    """Create a droplet without bits."""
-    app = service.records.apps.find(body.relationships.app.data.guid)
-    if app is None:
-        raise unprocessable("App with guid does not exist, or you do not have access to it.")
-    return present.droplet(service.records.droplets.put(Droplet(app=app.guid)))
+async def create(
+    body: NewDroplet, service: Svc, user: User, base: Base, source_guid: str | None = None
+) -> dict[str, Any]:
+    """Create a droplet without bits, or a copy of another one for this app."""
+    guid = body.relationships.app.data.guid
+    text = f'App with guid "{guid}" does not exist, or you do not have access to it.'
+    app = made_for_apps.app_to_write(user, guid, text)
+    types = body.process_types or {}
+    for command in types.values():
+        validate.command(command)
+    new = applied(Droplet(app=app.guid, process_types=types), body.metadata)
+    if source_guid is not None:
+        source = _droplet(user, source_guid)
+        if not source.sha256:
+            raise unprocessable("source droplet is not staged")
+        new = replace(
+            source, guid=new.guid, created_at=new.created_at, app=app.guid, metadata=new.metadata
+        )
+
+        def link(path: Path) -> None:
+            path.unlink()
+            os.link(service.bits.path(source.guid), path)
+
+        async with service.bits.written(link) as written:
+            written.keep(service.bits.path(new.guid))
+    return app_present.droplet(base, service.records.droplets.put(new))
 
 
 @router.get("/v3/droplets/{guid}")
-async def show(guid: str, service: Svc, user: User) -> dict[str, Any]:
+async def show(guid: str, user: User, base: Base) -> dict[str, Any]:
     """One droplet."""
-    return present.droplet(service.records.droplets.get(guid))
+    return app_present.droplet(base, _droplet(user, guid))
 
 
-@router.get("/v3/apps/{guid}/droplets/current")
-async def current(guid: str, service: Svc, user: User) -> dict[str, Any]:
-    """The droplet an app is assigned."""
-    app = service.records.apps.get(guid)
-    if not app.droplet:
-        raise not_found("Droplet")
-    return present.droplet(service.records.droplets.get(app.droplet))
+@router.patch("/v3/droplets/{guid}")
+async def change(
+    guid: str, body: MetadataPatch, service: Svc, user: User, base: Base
+) -> dict[str, Any]:
+    """Change a droplet's metadata."""
+    droplet = _droplet(user, guid)
+    made_for_apps.write(user, droplet.app)
+    after = applied(droplet, body.metadata)
+    return app_present.droplet(base, service.records.droplets.put(after))
+
+
+@router.delete("/v3/droplets/{guid}", status_code=202)
+async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
+    """Delete a droplet that no app runs."""
+    droplet = _droplet(user, guid)
+    made_for_apps.write(user, droplet.app)
+    taken(_in_use(service.records, guid), "The droplet is the current one of its app.")
+    with service.records.changes() as tx:
+        service.records.droplets.delete(guid, tx)
+        job = service.records.jobs.done("droplet.delete", tx)
+    service.bits.remove(guid)
+    return accepted(request, job)
+
+
+def _in_use(records: Records, guid: str) -> bool:
+    rolling = records.deployments.all_active()
+    leaving = (version.droplet for deployment in rolling for version in deployment.leaving)
+    going_back = (deployment.previous_droplet for deployment in rolling)
+    return any(app.droplet == guid for app in records.apps) or guid in {*leaving, *going_back}
 
 
 @router.post("/v3/droplets/{guid}/upload", status_code=202)
@@ -72,89 +152,58 @@ async def upload(
     guid: str, request: Request, bits: UploadFile, service: Svc, user: User
 ) -> JSONResponse:
     """Take a droplet's bits: a gzipped tar that holds the app."""
-    droplet = service.records.droplets.get(guid)
-    new = service.droplet_dir / f"{guid}.{new_guid()}.new"
-    try:
-        _check_once(droplet)
-        sha256 = await run_in_threadpool(_keep, bits.file, new)
+    droplet = _droplet(user, guid)
+    made_for_apps.write(user, droplet.app)
+    _check_once(droplet)
+    refusal = "Uploaded droplet file is invalid"
+    async with service.bits.uploaded(bits.file, staging.look_into, refusal) as written:
         # Again: another upload, or the app's end, may have been quicker.
         droplet = service.records.droplets.get(guid)
         _check_once(droplet)
-        new.rename(service.droplet_dir / guid)
-    finally:
-        new.unlink(missing_ok=True)
-    service.records.droplets.put(replace(droplet, sha256=sha256))
-    return accepted(request, service.records.jobs.done("droplet.upload"))
+        written.keep(service.bits.path(guid))
+        after = replace(
+            droplet,
+            sha256=written.sha256,
+            process_types=written.found.process_types | droplet.process_types,
+            detected_buildpack=written.found.detected_buildpack,
+        )
+        with service.records.changes() as tx:
+            service.records.droplets.put(after, tx)
+            job = service.records.jobs.done("droplet.upload", tx)
+    return accepted(request, job)
 
 
 def _check_once(droplet: Droplet) -> None:
     taken(
         bool(droplet.sha256),
-        "Bits may be uploaded only once. Create a new droplet to upload bits.",
+        "Droplet may be uploaded only once. Create a new droplet to upload bits.",
     )
 
 
-def _keep(source: BinaryIO, new: Path) -> str:
-    """Store the bits durably and check them; their SHA-256."""
-    digest, size = hashlib.sha256(), 0
-    try:
-        with new.open("wb") as target:
-            while block := source.read(_BLOCK):
-                size += len(block)
-                if size > MAX_BYTES:
-                    raise unprocessable(f"The droplet is larger than {MAX_BYTES} bytes")
-                digest.update(block)
-                target.write(block)
-            target.flush()
-            os.fsync(target.fileno())
-    except OSError as exc:
-        raise ApiError(500, 10001, "UnknownError", f"Cannot keep the bits: {exc}") from exc
-    _check(new)
-    return digest.hexdigest()
+@router.get("/v3/droplets/{guid}/download", response_class=FileResponse)
+async def download(guid: str, service: Svc, user: User) -> FileResponse:
+    """A droplet's bits, for users."""
+    droplet = _droplet(user, guid)
+    made_for_apps.see_secrets(user, droplet.app)
+    if not droplet.sha256:
+        raise unprocessable("Only staged droplets can be downloaded.")
+    return made_for_apps.file(service, guid, "Droplet")
 
 
-def _check(path: Path) -> None:
-    try:
-        # As a stream and to its end: a tarfile that may seek never sees gzip's checksum.
-        with gzip.open(path) as unpacked:
-            with tarfile.open(fileobj=unpacked, mode="r|") as archive:
-                found = _holds_app(archive)
-            while unpacked.read(_BLOCK):
-                if unpacked.tell() > MAX_UNPACKED_BYTES:
-                    raise _too_much()
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
-        raise unprocessable(f"The droplet is no gzipped tar: {exc}") from exc
-    if not found:
-        raise unprocessable("The droplet holds no file in app/")
+Login = Annotated[HTTPBasicCredentials, Depends(HTTPBasic(auto_error=False))]
 
 
-def _too_much() -> ApiError:
-    text = f"The droplet holds more than {MAX_FILES} files or {MAX_UNPACKED_BYTES} bytes"
-    return unprocessable(text)
-
-
-def _holds_app(archive: tarfile.TarFile) -> bool:
-    """Whether there is something in app/; gives up early on what would not fit a cell."""
-    size, found = 0, False
-    for count, member in enumerate(archive):
-        size += member.size
-        if size > MAX_UNPACKED_BYTES or count >= MAX_FILES:
-            raise _too_much()
-        found = found or member.name.removeprefix("./").startswith("app/")
-    return found
-
-
-Login = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]
-
-
-@router.get("/internal/v4/droplets/{guid}/{sha256}/download")
-async def download(guid: str, sha256: str, service: Svc, login: Login) -> FileResponse:
+@router.get("/internal/v4/droplets/{guid}/{sha256}/download", response_class=FileResponse)
+async def download_for_cell(guid: str, sha256: str, service: Svc, login: Login) -> FileResponse:
     """A droplet's bits, for cells."""
+    if login is None or not _is_cell(service, login):
+        raise unauthenticated()
+    if service.records.droplets.get(guid).sha256 != sha256:
+        raise not_found("Droplet")
+    return made_for_apps.file(service, guid, "Droplet")
+
+
+def _is_cell(service: Service, login: HTTPBasicCredentials) -> bool:
     user, password = service.internal_login
     good = hmac.compare_digest(login.username.encode(), user.encode())
-    if not (hmac.compare_digest(login.password.encode(), password.encode()) and good):
-        raise unauthenticated()
-    droplet = service.records.droplets.get(guid)
-    if droplet.sha256 != sha256:
-        raise ApiError(404, 10010, "CF-ResourceNotFound", "Droplet not found")
-    return FileResponse(service.droplet_dir / guid, media_type="application/gzip")
+    return hmac.compare_digest(login.password.encode(), password.encode()) and good

@@ -78,7 +78,9 @@ async def serve(config: Config) -> None:
     app = application(service)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
+        service.resume()
         tasks.create_task(sync.heal())
+        tasks.create_task(service.deployer.run())
         await asyncio.sleep(0)
         runtime.notify_ready()
 

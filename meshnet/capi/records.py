@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshnet.capi import rolling
 from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package
 from meshnet.capi.domains import Domains
 from meshnet.capi.jobs import Jobs
@@ -143,6 +144,10 @@ class Records:
         """A route's whole host name."""
         domain = self.domains.get(route.domain).name
         return f"{route.host}.{domain}" if route.host else domain
+
+    def versions(self, app: App) -> list[App]:
+        """The versions of an app that run where it is started, each with its instances."""
+        return rolling.versions(app, self.deployments.active(app.guid))
 
     def routes_of(self, app_guid: str) -> list[Route]:
         """The routes that lead to an app."""

@@ -81,6 +81,7 @@ async def carry_out(service: Service, removal: Removal, operation: str) -> Job:
         if route.guid not in routes
     }
     after = {guid: _without(route, apps) for guid, route in unmapped.items()}
+    running = {app.guid: records.versions(app) for app in removal.apps}
     packages, builds, droplets, deployments = _made_for(records, apps)
     with records.changes() as changes:
         job = records.jobs.done(operation, changes)
@@ -105,9 +106,9 @@ async def carry_out(service: Service, removal: Removal, operation: str) -> Job:
     for guid, route in unmapped.items():
         await service.sync.route_changed(route, after[guid])
     for app in removal.apps:
-        await service.sync.app_deleted(app)
-    for droplet in droplets:
-        (service.droplet_dir / droplet.guid).unlink(missing_ok=True)
+        await service.sync.app_deleted(app, running[app.guid])
+    for bits in (*packages, *droplets):
+        service.bits.remove(bits.guid)
     return job
 
 

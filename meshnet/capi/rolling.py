@@ -20,19 +20,19 @@ from meshnet.capi.app_records import (
 )
 
 
-def begin(app: App, droplet: str, before: Deployment | None) -> tuple[App, Deployment]:
+def begin(app: App, new: Deployment, before: Deployment | None) -> tuple[App, Deployment]:
     """The app and its deployment when a new version begins to come.
 
     Args:
+        new: names the droplet that comes.
         before: the deployment this one supersedes; what it was replacing goes on leaving.
     """
     leaving = before.leaving if before else ()
     here = before.instances if before else app.instances
     old = Leaving(app.version, app.droplet or "", here)
-    coming = replace(app, droplet=droplet).renewed()
-    deployment = Deployment(
-        app=app.guid,
-        droplet=droplet,
+    coming = replace(app, droplet=new.droplet).renewed()
+    deployment = replace(
+        new,
         instances=min(1, app.instances),
         leaving=_some((*leaving, old)),
         previous_version=app.version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,12 @@ import httpx
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
+from meshnet.capi.bits import Bits
+from meshnet.capi.deployer import Deployer
 from meshnet.capi.errors import bad_query, invalid_token, unauthenticated, unprocessable
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.records import Records
+from meshnet.capi.stager import Stager
 from meshnet.capi.sync import Sync
 from meshnet.capi.tenancy_records import User as KnownUser
 from meshnet.capi.uaa.tokens import Tokens
@@ -32,6 +36,27 @@ class Service:
     policy: httpx.AsyncClient
     droplet_dir: Path
     internal_login: tuple[str, str]
+
+    @cached_property
+    def bits(self) -> Bits:
+        """Uploaded files."""
+        return Bits(self.droplet_dir)
+
+    @cached_property
+    def stager(self) -> Stager:
+        """Makes droplets of packages."""
+        return Stager(self.records, self.bits)
+
+    @cached_property
+    def deployer(self) -> Deployer:
+        """Carries deployments on."""
+        return Deployer(self.records, self.sync, self.bbs)
+
+    def resume(self) -> None:
+        """Sweep up after the last process, and take up what it had begun."""
+        known = {r.guid for t in (self.records.packages, self.records.droplets) for r in t}
+        self.bits.sweep(known)
+        self.stager.resume()
 
 
 def _service(request: Request) -> Service:

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from meshnet.capi import rolling
 from meshnet.capi.app_records import STARTED, WEB, App
 from meshnet.capi.lrp import desired_lrp, internal_routes, is_ours
 from meshnet.capi.records import Records, Route
@@ -140,7 +139,7 @@ class Sync:
         app = self._records.apps.find(guid)
         if app is None or app.state != STARTED or not app.droplet:
             return []
-        return rolling.versions(app, self._records.deployments.active(guid))
+        return self._records.versions(app)
 
     async def _push_route(self, before: Route | None, after: Route | None) -> None:
         if after is None:

@@ -30,7 +30,7 @@ def test_an_app_without_droplet_or_command_does_not_start(tmp_path: Path) -> Non
         start = f"/v3/apps/{app}/actions/start"
         assert w.refused("POST", start, None) == "Assign a droplet before starting this app."
         w.droplet(app)
-        assert "no start command" in w.refused("POST", start, None)
+        assert "No start command" in w.refused("POST", start, None)
         assert w.bbs.desired == {}
         assert w.ask("GET", f"/v3/apps/{app}")["state"] == "STOPPED"
 
@@ -76,7 +76,8 @@ def test_restart_replaces_the_process_and_start_does_not(tmp_path: Path) -> None
         assert second != first and w.copilot.calls[-1] == ("associate", app, [second])
         w.ask("POST", f"/v3/apps/{app}/actions/stop", None, 200)
         assert w.bbs.desired == {} and w.copilot.calls[-1] == ("dissociate", app)
-        assert "Unknown action" in w.refused("POST", f"/v3/apps/{app}/actions/explode", None)
+        path = f"/v3/apps/{app}/actions/explode"
+        assert w.refused("POST", path, None, 404) == "Unknown request"
 
 
 def test_scaling_keeps_the_process(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_droplets_are_checked_and_taken_once(tmp_path: Path) -> None:
 def test_a_droplet_that_would_not_fit_a_cell_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshnet.capi.droplets_api.MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("meshnet.capi.archives.MAX_UNPACKED_BYTES", 1000)
     with world(tmp_path) as w:
         app = w.app("a")
         body = {"relationships": {"app": {"data": {"guid": app}}}}
