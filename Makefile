@@ -37,6 +37,7 @@ lock:
 protos:
 	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --python_out=. --pyi_out=. meshnet/wire/gen/bbs.proto meshnet/wire/gen/istio_networking.proto meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto
 	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --grpc_python_out=. meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto
+	$(PYTHON) -m grpc_tools.protoc -Imeshnet/store/gen=meshnet/store/protos --python_out=. --pyi_out=. --grpc_python_out=. meshnet/store/gen/etcd.proto
 
 abi:
 	$(PYTHON) -m meshnet.kernel.bpf.gen_abi

@@ -1,5 +1,25 @@
-"""Durable state of a daemon: typed records in one SQLite file, transactions, watches."""
+"""Durable state of a daemon: typed records, transactions, leases and watches, in SQLite or etcd."""
 
-from meshnet.store.sqlite import Change, Store, Transaction, Watch
+from meshnet.store.base import (
+    Change,
+    Compacted,
+    Lease,
+    Migration,
+    Store,
+    Transaction,
+    TransactionConflict,
+    hold,
+)
+from meshnet.store.watch import Watch
 
-__all__ = ["Change", "Store", "Transaction", "Watch"]
+__all__ = [
+    "Change",
+    "Compacted",
+    "Lease",
+    "Migration",
+    "Store",
+    "Transaction",
+    "TransactionConflict",
+    "Watch",
+    "hold",
+]

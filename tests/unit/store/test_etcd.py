@@ -1,0 +1,367 @@
+"""What only etcd can show: members that die, locks that are lost, answers that never come."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import json
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from etcd_members import Etcd, Member, etcd
+
+from meshnet.model.errors import PlatformError
+from meshnet.store import Change, Compacted, Store, TransactionConflict, etcd_client, hold
+from meshnet.store.etcd import EtcdStore
+
+PATIENCE = 60.0
+# An election and the attempts before it; a busy machine elects late.
+MOST_SECONDS_WITHOUT_A_WRITE = 15.0
+
+
+def opened(url: str) -> EtcdStore:
+    store = Store.open(url)
+    assert isinstance(store, EtcdStore)
+    return store
+
+
+class Writer(threading.Thread):
+    """Writes n = 0, 1, ... until told to end; notes what was acknowledged and the longest wait."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url, self._end = url, threading.Event()
+        self.done: list[int] = []
+        self.longest = 0.0
+
+    def run(self) -> None:
+        store = opened(self._url)
+        n, last = 0, time.monotonic()
+        while not self._end.is_set():
+            try:
+                store.put("n", f"{n:06}", n)
+                self.done.append(n)
+                self.longest = max(self.longest, time.monotonic() - last)
+                last = time.monotonic()
+            except PlatformError:
+                pass  # not acknowledged
+            n += 1
+        store.close()
+
+    def written(self, more: int) -> None:
+        """Wait until so many more were acknowledged."""
+        wanted, deadline = len(self.done) + more, time.monotonic() + PATIENCE
+        while len(self.done) < wanted:
+            assert time.monotonic() < deadline, "writes stopped"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join()
+
+
+def follower(three: Etcd) -> Member:
+    leader = three.leader()
+    return next(m for m in three.members if m is not leader)
+
+
+@pytest.fixture
+def healing(three: Etcd) -> Iterator[Etcd]:
+    yield three
+    three.healed()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+@pytest.mark.parametrize("which", [follower, Etcd.leader], ids=["follower", "leader"])
+def test_a_member_lost_loses_nothing_and_stops_nothing(
+    healing: Etcd, which: Callable[[Etcd], Member], number: int
+) -> None:
+    url = healing.url(f"lost/{which.__name__}-{int(number)}")
+
+    async def scenario() -> None:
+        store = opened(url)
+        watch = store.watch("n", 1)
+        writer = Writer(url)
+        writer.start()
+        try:
+            await asyncio.to_thread(writer.written, 20)
+            member = which(healing)
+            member.kill() if number == signal.SIGKILL else member.signal(number)
+            await asyncio.to_thread(writer.written, 100)
+        finally:
+            await asyncio.to_thread(writer.stop)
+        assert writer.longest < MOST_SECONDS_WITHOUT_A_WRITE
+        kept = store.list("n")
+        assert {f"{n:06}" for n in writer.done} <= set(kept)
+        seen = [await asyncio.wait_for(anext(watch), PATIENCE) for _ in kept]
+        assert [change.value for change in seen] == sorted(kept.values()), "a gap, or twice"
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_transaction_sent_twice_is_done_once(three: Etcd) -> None:
+    """The first answer is lost on its way; the client asks again."""
+    store = opened(three.url("twice"))
+    store.put("n", "n", 1)
+    real = store._client.call
+
+    def forgetful(method: str, request: Any, deadline: float = 0.0) -> Any:
+        real(method, request, deadline)
+        return real(method, request, deadline)
+
+    store._client.call = forgetful  # type: ignore[method-assign]
+    with store.transaction() as tx:
+        tx.put("n", "n", tx.get("n", "n") + 1)
+    store._client.call = real  # type: ignore[method-assign]
+    assert store.get("n", "n") == 2
+    store.put("n", "n", 3)
+    assert store.get("n", "n") == 3
+    store.close()
+
+
+def test_a_transaction_that_comes_late_is_not_done(three: Etcd) -> None:
+    """Given up as unknown, then overtaken: it must not overwrite what was written since."""
+    store = opened(three.url("late"))
+    store.put("n", "n", "old")
+    real = store._client.call
+    held_back: list[Any] = []
+
+    def slow(method: str, request: Any, deadline: float = 0.0) -> Any:
+        held_back.append(request)
+        raise PlatformError("etcd did not answer")
+
+    store._client.call = slow  # type: ignore[method-assign]
+    with pytest.raises(PlatformError):
+        store.put("n", "n", "late")
+    store._client.call = real  # type: ignore[method-assign]
+    store.put("n", "n", "new")
+    assert not real("Txn", held_back[0]).succeeded
+    assert store.get("n", "n") == "new"
+    store.close()
+
+
+def test_one_of_unknown_outcome_that_was_done_hinders_no_later_one(three: Etcd) -> None:
+    store = opened(three.url("unknown"))
+    store.put("n", "n", 0)
+    real = store._client.call
+
+    def mute(method: str, request: Any, deadline: float = 0.0) -> Any:
+        real(method, request, deadline)
+        raise PlatformError("etcd did not answer")
+
+    store._client.call = mute  # type: ignore[method-assign]
+    with pytest.raises(PlatformError):
+        store.put("n", "n", 1)
+    store._client.call = real  # type: ignore[method-assign]
+    assert store.get("n", "n") == 1
+    store.put("n", "m", 2)
+    assert store.list("n") == {"n": 1, "m": 2}
+    store.close()
+
+
+def test_what_another_changed_meanwhile_is_a_conflict(three: Etcd) -> None:
+    mine, other = opened(three.url("conflict")), opened(three.url("conflict"))
+    mine.put("n", "n", 1)
+    with pytest.raises(TransactionConflict), mine.transaction() as tx:
+        tx.get("n", "n")
+        other.put("n", "n", 2)
+        tx.put("n", "m", 3)
+    with pytest.raises(TransactionConflict), mine.transaction() as tx:
+        tx.list("n")
+        other.put("n", "new", 2)
+        tx.put("n", "m", 3)
+    assert mine.list("n") == {"n": 2, "new": 2}
+    mine.close()
+    other.close()
+
+
+def test_a_holder_without_its_lock_writes_no_more(three: Etcd) -> None:
+    url = three.url("deposed")
+
+    async def scenario() -> None:
+        async with hold(url) as store:
+            assert isinstance(store, EtcdStore)
+            store.put("n", "n", 1)
+            thief = opened(url)  # as if the lease had ended while this process stood still
+            lease = thief._keys.own("lock", "active")
+            from meshnet.store.etcd_words import op_delete
+            from meshnet.store.gen import etcd_pb2 as pb
+
+            thief._client.call("Txn", pb.TxnRequest(success=[op_delete(lease)]))
+            with pytest.raises(PlatformError, match="lock was lost"):
+                store.put("n", "n", 2)
+            assert thief.get("n", "n") == 1
+            thief.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_an_unknown_outcome_ends_the_holders_block(three: Etcd) -> None:
+    async def scenario() -> None:
+        async with hold(three.url("ends")) as store:
+            assert isinstance(store, EtcdStore)
+            real = store._client.call
+
+            def mute(method: str, request: Any, deadline: float = 0.0) -> Any:
+                raise PlatformError("etcd did not answer")
+
+            store._client.call = mute  # type: ignore[method-assign]
+            with pytest.raises(PlatformError):
+                store.put("n", "n", 1)
+            store._client.call = real  # type: ignore[method-assign]
+            await asyncio.Event().wait()
+
+    with pytest.raises(PlatformError, match="lock was lost"):
+        asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_without_any_member_calls_end_in_time_and_the_lock_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(url: str, one: Etcd) -> None:
+        async with hold(url) as store:
+            store.put("n", "n", 1)
+            one.stop()
+            began = time.monotonic()
+            with pytest.raises(PlatformError, match="did not answer"):
+                store.put("n", "n", 2)
+            assert time.monotonic() - began < etcd_client.DEADLINE_SECONDS + 3
+            monkeypatch.setattr(etcd_client, "DEADLINE_SECONDS", 1.0)
+            await asyncio.Event().wait()
+
+    with etcd(tmp_path, 1) as one:
+        one.leader()
+        with pytest.raises(PlatformError, match="lock was lost"):
+            asyncio.run(asyncio.wait_for(scenario(one.url("gone"), one), PATIENCE))
+        began = time.monotonic()
+        with pytest.raises(PlatformError, match="did not answer"):
+            Store.open(one.url("gone"))
+        assert time.monotonic() - began < etcd_client.DEADLINE_SECONDS + 3
+        one.start()
+        one.leader()
+        monkeypatch.undo()
+        store = opened(one.url("gone"))
+        assert store.get("n", "n") == 1
+        store.close()
+
+
+def test_changes_that_etcd_has_compacted_are_missed_aloud(three: Etcd) -> None:
+    async def scenario() -> None:
+        store = opened(three.url("compacted"))
+        old, _ = store.snapshot("n")
+        store.put("n", "a", 1)
+        newest, _ = store.snapshot("n")
+        url = f"http://127.0.0.1:{three.leader().client_port}/v3/kv/compaction"
+        body = json.dumps({"revision": str(newest), "physical": True}).encode()
+        urllib.request.urlopen(urllib.request.Request(url, body), timeout=10).read()
+        with pytest.raises(Compacted):
+            await anext(store.watch("n", old - 1))
+        watch = store.watch("n", newest)
+        store.put("n", "b", 2)
+        assert await anext(watch) == Change("n", "b", 2)
+        store.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_a_store_of_a_newer_layout_is_refused(three: Etcd) -> None:
+    from meshnet.store.etcd_words import op_put
+    from meshnet.store.gen import etcd_pb2 as pb
+
+    store = opened(three.url("newer"))
+    key = store._keys.own("layout", "")
+    store._client.call("Txn", pb.TxnRequest(success=[op_put(key, b"99")]))
+    store.close()
+    with pytest.raises(PlatformError, match="newer meshnet"):
+        Store.open(three.url("newer"))
+
+
+def test_dead_writers_leave_nothing_behind_the_next_holder(three: Etcd) -> None:
+    url = three.url("writers")
+    for _ in range(3):
+        store = opened(url)
+        store.put("n", "n", 1)
+        store._client.close()  # as a kill would leave it
+
+    async def scenario() -> list[Any]:
+        async with hold(url) as store:
+            assert isinstance(store, EtcdStore)
+            store.put("n", "n", 2)
+            from meshnet.store.etcd_words import range_request
+
+            prefix = store._keys.own("writer", "")
+            return list(store._client.call("Range", range_request(prefix, prefix=True)).kvs)
+
+    assert len(asyncio.run(asyncio.wait_for(scenario(), PATIENCE))) == 1
+
+
+def _certificate(name: str, issuer: Any = None, ca: bool = False) -> tuple[Any, Any]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca, None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+    )
+    return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
+
+
+def _files(directory: Path, name: str, certificate: Any, key: Any) -> tuple[str, str]:
+    cert_path, key_path = directory / f"{name}.pem", directory / f"{name}.key"
+    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(cert_path), str(key_path)
+
+
+def test_over_tls_a_client_needs_the_authority_and_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = _certificate("ca", ca=True)
+    ca, _ = _files(tmp_path, "ca", *authority)
+    server_cert, server_key = _files(tmp_path, "server", *_certificate("etcd", authority))
+    cert, key = _files(tmp_path, "client", *_certificate("meshnet", authority))
+    stranger_cert, stranger_key = _files(tmp_path, "stranger", *_certificate("stranger"))
+    tls = {"ca": ca, "server_cert": server_cert, "server_key": server_key}
+    with etcd(tmp_path, 1, tls=tls) as one:
+        good = f"?ca={ca}&cert={cert}&key={key}"
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                store = opened(one.url("tls", good))
+                break
+            except PlatformError:
+                assert time.monotonic() < deadline, "etcd does not answer"
+        store.put("n", "n", 1)
+        assert store.get("n", "n") == 1
+        store.close()
+        monkeypatch.setattr(etcd_client, "DEADLINE_SECONDS", 1.0)
+        for bad in ("", f"?ca={ca}", f"?ca={ca}&cert={stranger_cert}&key={stranger_key}"):
+            with pytest.raises(PlatformError, match="did not answer"):
+                Store.open(one.url("tls", bad))
