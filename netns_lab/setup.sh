@@ -35,13 +35,22 @@ apt_install() {
 
 installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
 
+# Debian starts etcd with its package, and again at every boot; our tests start their own. Who has the
+# package already keeps it as it is. `systemctl unmask etcd` gives the service back.
+mask_etcd() {
+    local unit=/etc/systemd/system/etcd.service
+    [ -e "$unit" ] || [ -L "$unit" ] || { mkdir -p "${unit%/*}" && ln -s /dev/null "$unit"; }
+}
+
 packages() {
     local missing=() name
     while read -r name; do
         case $name in '' | '#'*) continue ;; esac
         # Ubuntu ships bpftool in linux-tools; a machine that has the command has what we need.
         [ "$name" = bpftool ] && command -v bpftool >/dev/null && continue
-        installed "$name" || missing+=("$name")
+        installed "$name" && continue
+        [ "$name" != etcd-server ] || mask_etcd
+        missing+=("$name")
     done < <(cat "${lists[@]}")
     [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
 }

@@ -11,7 +11,7 @@ from meshnet.bbs.auction import Auction
 from meshnet.bbs.events import Hub
 from meshnet.bbs.lrps import Lrps
 from meshnet.bbs.work import State
-from meshnet.store import Store
+from meshnet.store import Store, hold
 from meshnet.wire import runtime
 from meshnet.wire.tls import Tls
 
@@ -33,15 +33,19 @@ class Config:
 
 
 async def serve(config: Config) -> None:
-    """Serve until cancelled."""
-    hub, store = Hub(), Store.open(config.store)
+    """Serve until cancelled; a second one waits for the store until the first ends."""
+    async with hold(config.store) as store:
+        await _serve(config, store)
+
+
+async def _serve(config: Config, store: Store) -> None:
+    hub = Hub()
     lrps = Lrps(State(store, hub))
     auction = Auction(lrps, store)
     app = application(lrps, auction, hub)
     async with asyncio.TaskGroup() as tasks:
         host, port = config.listen_host, config.listen_port
         tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=config.tls))
-        # Bound first: a second BBS by mistake must end there and not move instances.
         await asyncio.sleep(0)
         auction.resume(grace_seconds=config.cell_grace_seconds)
         runtime.notify_ready()

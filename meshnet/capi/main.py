@@ -15,7 +15,7 @@ from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
 from meshnet.capi.uaa.keys import KeyRing
 from meshnet.capi.uaa.tokens import Tokens
-from meshnet.store import Store
+from meshnet.store import Store, hold
 from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.copilot_client import CopilotClient
@@ -49,10 +49,15 @@ class Config:
 
 
 async def serve(config: Config) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled; a second one waits for the store until the first ends."""
+    async with hold(config.store) as store:
+        await _serve(config, store)
+
+
+async def _serve(config: Config, store: Store) -> None:
     droplet_dir = Path(config.droplet_dir)
     droplet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    records = Records(Store.open(config.store), config.domains)
+    records = Records(store, config.domains)
     records.seed(FIRST_ORGANIZATION, FIRST_SPACE)
     for name, password in config.users.items():
         records.uaa.seed_admin(name, password)

@@ -14,7 +14,7 @@ from meshnet.copilot.backends import Backends
 from meshnet.copilot.certificates import dns_names
 from meshnet.copilot.state import State
 from meshnet.model.errors import PeerError
-from meshnet.store import Store
+from meshnet.store import Store, hold
 from meshnet.wire import copilot_server, mcp, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.mcp_server import McpSource
@@ -115,8 +115,13 @@ def callees(policies: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
 
 
 async def serve(config: Config) -> None:
-    """Serve until cancelled."""
-    state = State(Store.open(config.store), config.vip_range)
+    """Serve until cancelled; a second one waits for the store until the first ends."""
+    async with hold(config.store) as store:
+        await _serve(config, store)
+
+
+async def _serve(config: Config, store: Store) -> None:
+    state = State(store, config.vip_range)
     copilot = Copilot(state, [dns_names(pem) for pem in config.certificates])
     bbs = BbsClient(config.bbs_url)
     servers = await copilot_server.start(

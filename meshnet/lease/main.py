@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from meshnet.lease.leases import Config, Leases
 from meshnet.model.errors import Conflict, InputError, MeshnetError
-from meshnet.store import Store
+from meshnet.store import Store, hold
 from meshnet.wire import lease_api as api
 from meshnet.wire import runtime
 
@@ -85,8 +85,13 @@ def application(leases: Leases) -> Starlette:
 
 
 async def serve(config: Config) -> None:
-    """Serve until cancelled."""
-    app = application(Leases(config, Store.open(config.store)))
+    """Serve until cancelled; a second one waits for the store until the first ends."""
+    async with hold(config.store) as store:
+        await _serve(config, store)
+
+
+async def _serve(config: Config, store: Store) -> None:
+    app = application(Leases(config, store))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
         await asyncio.sleep(0)

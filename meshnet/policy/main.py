@@ -10,7 +10,7 @@ import httpx
 
 from meshnet.policy.app import External, Internal
 from meshnet.policy.state import State
-from meshnet.store import Store
+from meshnet.store import Store, hold
 from meshnet.wire import runtime
 from meshnet.wire.token import Verifier
 
@@ -32,8 +32,13 @@ class Config:
 
 
 async def serve(config: Config) -> None:
-    """Serve until cancelled."""
-    state = State(Store.open(config.store))
+    """Serve until cancelled; a second one waits for the store until the first ends."""
+    async with hold(config.store) as store:
+        await _serve(config, store)
+
+
+async def _serve(config: Config, store: Store) -> None:
+    state = State(store)
     capi = httpx.AsyncClient(base_url=config.capi_url, timeout=5.0)
     external = External(state, Verifier.from_file(config.token_keys), capi).application()
     internal = Internal(state).application()

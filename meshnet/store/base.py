@@ -23,6 +23,7 @@ T = TypeVar("T")
 Migration = Callable[[str, str, Any], Any | None]
 _SCHEMA, _VERSION = "!schema", "version"
 _ATTEMPTS = 16
+WAITING = "another process holds the store; waiting for its end"
 
 
 class TransactionConflict(PlatformError):

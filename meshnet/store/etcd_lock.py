@@ -14,7 +14,7 @@ from typing import Any
 
 from meshnet.model.errors import NotFound, PlatformError
 from meshnet.store import holder
-from meshnet.store.base import Lease, Store
+from meshnet.store.base import WAITING, Lease, Store
 from meshnet.store.etcd_client import EtcdClient
 from meshnet.store.etcd_words import Keys, compare, op_delete, op_put, op_range
 from meshnet.store.gen import etcd_pb2 as pb
@@ -91,7 +91,7 @@ async def _take(store: Store, client: EtcdClient, keys: Keys, name: str, lease: 
     watch = None
     while not (revision := _try(client, key, lease)):
         if watch is None:
-            log.info("another process holds the store; waiting for its end")
+            log.warning(WAITING)
             watch = store.watch("!lock")
             continue  # it may have ended before the watch began
         # Not only at its end: a holder on this machine that died is seen by looking.

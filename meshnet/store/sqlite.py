@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -13,13 +14,14 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from meshnet.model.errors import NotFound, PlatformError
-from meshnet.store.base import Lease, Store, Transaction
+from meshnet.store.base import WAITING, Lease, Store, Transaction
 from meshnet.store.sqlite_layout import prepare
 from meshnet.store.watch import Change, Compacted, Watch
 
+log = logging.getLogger("meshnet")
 HISTORY = 10_000  # revisions a watch may begin behind
 _LOCK_POLL_SECONDS = 0.1
 
@@ -217,11 +219,9 @@ class SqliteStore(Store):
     async def lock(self, name: str) -> AsyncIterator[None]:
         """See Store. A lock of the kernel's on a file beside the store: it ends with its holder."""
         with open(f"{self._path}.{name}.lock", "w", encoding="ascii") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
+            if not _locked(file):
+                log.warning(WAITING)
+                while not _locked(file):  # the kernel has no event for it
                     await asyncio.sleep(_LOCK_POLL_SECONDS)
             yield
 
@@ -264,6 +264,14 @@ class SqliteStore(Store):
             yield
         except sqlite3.Error as exc:
             raise PlatformError(f"the store cannot be used: {exc}") from exc
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _revision(connection: sqlite3.Connection) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections import Counter
@@ -266,16 +267,28 @@ def test_sigterm_ends_it_with_0_although_streams_are_open(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_a_second_bbs_by_mistake_ends_and_moves_nothing(tmp_path: Path) -> None:
+def test_a_second_bbs_waits_moves_nothing_and_follows_the_first(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path) as (bbs, client):
             await _cells(client, "cell-1")
             await client.desire(desired("a"))
             before = await client.actual_lrps()
-            second = bbs.spawn(cell_grace_seconds=0.0)
-            _, text = await asyncio.to_thread(second.communicate, None, 20)
-            assert second.returncode != 0
-            assert b"cannot listen on 127.0.0.1" in text
-            assert await client.actual_lrps() == before
+            second = bbs.spawn(cell_grace_seconds=30.0)
+            try:
+                assert second.stderr is not None
+                line = await asyncio.to_thread(second.stderr.readline)
+                assert b"another process holds the store" in line
+                assert await client.actual_lrps() == before
+                bbs.kill()
+
+                async def follows() -> bool:
+                    with contextlib.suppress(PeerError):
+                        return bool(await client.actual_lrps() == before)
+                    return False
+
+                await until(follows)
+            finally:
+                second.kill()
+                second.communicate()
 
     asyncio.run(scenario())
