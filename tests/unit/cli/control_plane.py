@@ -90,10 +90,10 @@ class ControlPlane:
         store = {} if room == "dns" else {"store": str(self.directory / f"{room}.db")}
         return {"listen_host": HOST, **store, **own[room]}
 
-    def start(self, *rooms: str) -> None:
+    def start(self, *rooms: str, **changes: Any) -> None:
         for room in rooms:
             config = self.directory / f"{room}.json"
-            config.write_text(json.dumps(self._config(room)), encoding="utf-8")
+            config.write_text(json.dumps(self._config(room) | changes), encoding="utf-8")
             line = [sys.executable, "-m", "meshnet.cli.main", "run", room, "--config", str(config)]
             with (self.directory / f"{room}.log").open("ab") as log:
                 self.processes[room] = subprocess.Popen(line, stderr=log)

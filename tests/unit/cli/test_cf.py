@@ -344,7 +344,7 @@ def test_a_daemon_ends_cleanly_and_says_when_its_address_is_taken(plane: Control
     first = plane.processes["capi"]
     with pytest.raises(AssertionError, match="Address already in use"):
         try:
-            plane.start("capi")
+            plane.start("capi", store=str(plane.directory / "other.db"))
             plane.processes["capi"].wait(15)
             raise AssertionError((plane.directory / "capi.log").read_text())
         finally:
