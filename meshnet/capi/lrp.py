@@ -1,4 +1,4 @@
-"""The DesiredLRP of an app. Pure."""
+"""The DesiredLRP of an app, as the Cloud Controller's recipe builder makes it. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from meshnet.capi.app_records import App
+from meshnet.capi.app_records import HTTP, PROCESS, App
+from meshnet.capi.records import Organization, Space
 from meshnet.wire import bbs_api
 from meshnet.wire.gen import bbs_pb2 as pb
 
 DOMAIN = "cf-apps"
 PORT = 8080
+START_TIMEOUT_SECONDS = 60  # as long as an instance may take to become healthy
+FILES_LIMIT, PIDS_LIMIT = 16384, 1024
+LAUNCHER = "/tmp/lifecycle/launcher"
 
 
 def desired_lrp(
@@ -19,7 +23,10 @@ def desired_lrp(
     *,
     droplet_url: str,
     sha256: str,
-    org: str,
+    space: Space,
+    organization: Organization,
+    cf_api: str,
+    command: str,
     uris: Iterable[str],
     internal_hosts: Iterable[str],
 ) -> Any:
@@ -27,17 +34,13 @@ def desired_lrp(
 
     Args:
         droplet_url: where cells fetch the droplet, credentials included.
+        cf_api: the API's own address, for VCAP_APPLICATION.
+        command: the start command; "" = what the droplet's staging_info.yml says.
         uris: host names and paths of the app's routes, for VCAP_APPLICATION.
         internal_hosts: names in internal domains that DNS answers with instance addresses.
     """
-    env = {
-        **app.env,
-        "PORT": str(PORT),
-        "VCAP_APPLICATION": json.dumps(vcap_application(app, org, uris)),
-        "MEMORY_LIMIT": f"{app.memory_in_mb}m",
-        "LANG": "en_US.UTF-8",
-    }
-    ids = {"app_id": app.guid, "space_id": app.space, "org_id": org}
+    application = vcap_application(app, space, organization, cf_api, uris)
+    ids = {"app_id": app.guid, "space_id": space.guid, "org_id": organization.guid}
     return pb.DesiredLRP(
         process_guid=app.process_guid,
         domain=DOMAIN,
@@ -46,7 +49,8 @@ def desired_lrp(
         setup=pb.Action(
             download_action=pb.DownloadAction(
                 artifact="droplet",
-                to="/home/vcap",
+                to=".",
+                user="vcap",
                 checksum_algorithm="sha256",
                 checksum_value=sha256,
                 **{"from": droplet_url},
@@ -54,15 +58,19 @@ def desired_lrp(
         ),
         action=pb.Action(
             run_action=pb.RunAction(
-                path="/bin/sh",
-                args=["-c", app.command or ""],
-                dir="/home/vcap/app",
-                env=[pb.EnvironmentVariable(name=k, value=v) for k, v in sorted(env.items())],
+                path=LAUNCHER,
+                args=["app", command, ""],
+                env=_environment(app, application),
+                resource_limits=pb.ResourceLimits(nofile=FILES_LIMIT),
+                user="vcap",
                 log_source="APP/PROC/WEB",
             )
         ),
+        start_timeout_ms=(app.health_check_timeout or START_TIMEOUT_SECONDS) * 1000,
+        check_definition=check_definition(app),
         disk_mb=app.disk_in_mb,
         memory_mb=app.memory_in_mb,
+        max_pids=PIDS_LIMIT,
         ports=[PORT],
         routes=internal_routes(internal_hosts),
         log_source="CELL",
@@ -73,18 +81,63 @@ def desired_lrp(
     )
 
 
-def vcap_application(app: App, org: str, uris: Iterable[str]) -> dict[str, Any]:
-    """What an app is told about itself, in VCAP_APPLICATION."""
+def vcap_application(
+    app: App, space: Space, organization: Organization, cf_api: str, uris: Iterable[str]
+) -> dict[str, Any]:
+    """What an app is told about itself in VCAP_APPLICATION, but for what only the cell knows."""
+    names = list(uris)
     return {
+        "cf_api": cf_api,
+        "limits": {"fds": FILES_LIMIT, "mem": app.memory_in_mb, "disk": app.disk_in_mb},
         "application_id": app.guid,
         "application_name": app.name,
         "application_version": app.version,
-        "application_uris": list(uris),
-        "limits": {"mem": app.memory_in_mb, "disk": app.disk_in_mb},
+        "application_uris": names,
+        "version": app.version,
         "name": app.name,
-        "space_id": app.space,
-        "organization_id": org,
+        "uris": names,
+        "space_id": space.guid,
+        "space_name": space.name,
+        "organization_id": organization.guid,
+        "organization_name": organization.name,
+        "process_id": app.guid,
+        "process_type": "web",
+        "users": None,
     }
+
+
+def _environment(app: App, application: dict[str, Any]) -> list[Any]:
+    env = {
+        "LANG": "en_US.UTF-8",
+        **app.env,
+        "PORT": str(PORT),
+        "VCAP_APP_PORT": str(PORT),
+        "VCAP_APP_HOST": "0.0.0.0",
+        "VCAP_APPLICATION": json.dumps(application),
+        "VCAP_SERVICES": "{}",
+        "MEMORY_LIMIT": f"{app.memory_in_mb}m",
+    }
+    return [pb.EnvironmentVariable(name=k, value=v) for k, v in sorted(env.items())]
+
+
+def check_definition(app: App) -> Any:
+    """The health check of an app's port; none for type "process". Zeros stand for defaults."""
+    timeout = (app.health_check_invocation_timeout or 0) * 1000
+    interval = (app.health_check_interval or 0) * 1000
+    if app.health_check_type == PROCESS:
+        return None
+    if app.health_check_type == HTTP:
+        path = app.health_check_endpoint or "/"
+        check = pb.Check(
+            http_check=pb.HTTPCheck(
+                port=PORT, request_timeout_ms=timeout, path=path, interval_ms=interval
+            )
+        )
+    else:
+        check = pb.Check(
+            tcp_check=pb.TCPCheck(port=PORT, connect_timeout_ms=timeout, interval_ms=interval)
+        )
+    return pb.CheckDefinition(checks=[check], log_source="HEALTH")
 
 
 def is_ours(lrp: Any) -> bool:

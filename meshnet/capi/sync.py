@@ -39,6 +39,7 @@ class Sync:
         policy_internal_url: str,
     ) -> None:
         self._records, self._bbs, self._copilot = records, bbs, copilot
+        self._cf_api = base_url
         parts = urlsplit(base_url)
         login = f"{quote(internal_user)}:{quote(internal_password)}"
         self._droplets = f"{parts.scheme}://{login}@{parts.netloc}/internal/v4/droplets"
@@ -225,11 +226,15 @@ class Sync:
         sha256 = droplet.sha256 or ""
         command = app.command or droplet.process_types.get(WEB)
         uris = [records.fqdn(r) + r.path for r in records.routes_of(app.guid)]
+        space = records.spaces.get(app.space)
         return desired_lrp(
             replace(app, command=command),
             droplet_url=f"{self._droplets}/{droplet.guid}/{sha256}/download",
             sha256=sha256,
-            org=records.spaces.get(app.space).organization,
+            space=space,
+            organization=records.organizations.get(space.organization),
+            cf_api=self._cf_api,
+            command=app.command or droplet.process_types.get("web", ""),
             uris=uris,
             internal_hosts=self._internal_hosts(app),
         )

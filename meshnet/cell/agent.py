@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +20,7 @@ from meshnet.cell.threads import in_thread
 from meshnet.kernel import links
 from meshnet.kernel.iptables import HostPort
 from meshnet.kernel.link_watch import LinkWatch
-from meshnet.model.errors import Conflict, MeshnetError, NotFound, PeerError
+from meshnet.model.errors import Conflict, InputError, MeshnetError, NotFound, PeerError
 from meshnet.model.modes import Redirection
 from meshnet.wire import bbs_api as api
 from meshnet.wire.bbs_client import Connected
@@ -29,6 +30,7 @@ log = logging.getLogger("meshnet")
 
 PRESENCE_SECONDS, PRESENCE_TTL_SECONDS = 3.0, 15
 _HEAL_SECONDS = 1.0
+_GUID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a part of files' names
 _FIRST_HOST = 2  # .0 is the VTEP, .1 the gateway's by silk's custom
 
 
@@ -125,8 +127,8 @@ class Agent:
 
     def adopt(self) -> None:
         """Take over what an earlier agent left; what was half made is torn down and reported."""
-        for rec in record.load(self._tools.config):
-            self._add(rec).begin(None)
+        for rec, lrp in record.load(self._tools.config):
+            self._add(rec, lrp).begin(adopt=True)
         self._host_ports.changed()
 
     async def _reconcile(self, wanted: Iterable[Any]) -> None:
@@ -156,14 +158,15 @@ class Agent:
         try:
             desired = await self._desired(lrp.actual_lrp_key.process_guid)
             rec = self._record(lrp, desired)
-            record.save(self._tools.config, rec)
+            instance = self._add(rec, desired)
+            record.save(self._tools.config, rec, desired)
         except MeshnetError as exc:
             with contextlib.suppress(MeshnetError):
                 await self._tools.bbs.crash_actual(
                     lrp.actual_lrp_key, lrp.actual_lrp_instance_key, str(exc)
                 )
             return
-        self._add(rec).begin(desired)
+        instance.begin()
 
     async def _desired(self, process_guid: str) -> Any:
         while True:
@@ -180,16 +183,18 @@ class Agent:
         hosts = (int(r.address.rpartition(".")[2]) for r in present)
         ports = (r.host_port for r in present)
         properties = desired.network.properties
+        app_guid = properties.get("policy_group_id") or desired.log_guid
+        if not _GUID.fullmatch(app_guid):
+            raise InputError(f"{app_guid!r} is no guid of an app")
         return Record(
             guid=lrp.actual_lrp_instance_key.instance_guid,
             process_guid=lrp.actual_lrp_key.process_guid,
             index=lrp.actual_lrp_key.index,
             domain=lrp.actual_lrp_key.domain,
-            app_guid=properties.get("policy_group_id") or desired.log_guid,
+            app_guid=app_guid,
             address=f"{prefix}.{lowest_free(_FIRST_HOST, 253, hosts, 'address')}",
             host_port=lowest_free(config.host_port_first, config.host_ports, ports, "host port"),
             uid=lowest_free(FIRST_APP_UID, 4000, (r.uid for r in present), "uid"),
-            memory_mb=desired.memory_mb or 256,
         )
 
     async def set_mode(self, app_guid: str, redirection: Redirection | None) -> Redirection | None:
@@ -223,8 +228,9 @@ class Agent:
             if error is not None and one.state == "RUNNING":  # not one that ended meanwhile
                 raise error
 
-    def _add(self, rec: Record) -> Instance:
-        instance = self.instances[rec.guid] = Instance(self._tools, rec, self._gone)
+    def _add(self, rec: Record, lrp: Any) -> Instance:
+        instance = Instance(self._tools, rec, lrp, self._gone)
+        self.instances[rec.guid] = instance
         return instance
 
     def _gone(self, instance: Instance) -> None:

@@ -64,6 +64,11 @@ class Config:
         return self.run / "proxies"
 
     @property
+    def launcher(self) -> Path:
+        """The program that starts an app inside its container."""
+        return self.run / "launcher"
+
+    @property
     def runc_root(self) -> Path:
         """runc's state."""
         return self.run / "runc"

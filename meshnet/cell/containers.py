@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import os
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshnet.cell.config import APP_PORT, SIDECAR_UID, Config
-from meshnet.cell.plan import listens
+from meshnet.cell.config import SIDECAR_UID, Config
+from meshnet.cell.environment import HOME, LAUNCHER
+from meshnet.cell.process import Process
 from meshnet.cell.record import Names, Record
 from meshnet.kernel import netns, oci
 from meshnet.kernel.oci import BindMount, Container, ContainerSpec
@@ -20,16 +22,16 @@ from meshnet.wire import proxies
 
 _ENVOY = "/envoy"
 _ENVOY_DIR, _ADS_DIR = "/run/envoy", "/run/ads"
-_MIB = 1024 * 1024
+_INBOUND = "tcp.inbound.downstream_cx_active"
 
 
 @dataclass(frozen=True)
-class Command:
-    """What the app runs."""
+class Run:
+    """What the app's container runs: the process, with its last arguments and environment."""
 
+    process: Process
     argv: Sequence[str]
     env: Mapping[str, str]
-    cwd: str
 
 
 def prepare(config: Config, record: Record, mode: str) -> None:
@@ -95,42 +97,58 @@ def sidecar_spec(config: Config, record: Record) -> ContainerSpec:
     )
 
 
-def app_spec(config: Config, record: Record, command: Command) -> ContainerSpec:
-    """The app: its droplet at /home/vcap, the cell's DNS, its memory limit."""
+def app_spec(config: Config, record: Record, run: Run | None = None) -> ContainerSpec:
+    """The app: its droplet at /home/vcap, the cell's DNS, its limits.
+
+    Args:
+        run: None for a spec that only tells where things are, of a container that was started.
+    """
     names = Names(config, record)
-    return ContainerSpec(
+    spec = ContainerSpec(
         id=names.app_id,
         bundle_dir=names.bundle(config, names.app_id),
-        argv=command.argv,
-        env=command.env,
-        cwd=command.cwd,
+        argv=(),
+        env={},
         uid=record.uid,
         gid=record.uid,
         netns_path=netns.path(names.netns),
         cgroup_path=names.app_cgroup,
         shim_cgroup_path=names.shim_cgroup,
         log_path=names.app_log,
-        mounts=[BindMount(names.home, "/home/vcap", read_only=False)],
-        memory_bytes=record.memory_mb * _MIB,
+        mounts=[
+            BindMount(names.home, HOME, read_only=False),
+            BindMount(config.launcher, LAUNCHER),
+        ],
         hostname=record.guid[:13],
         nameserver=config.dns_address,
+    )
+    if run is None:
+        return spec
+    limits = run.process
+    return dataclasses.replace(
+        spec,
+        argv=run.argv,
+        env=run.env,
+        cwd=limits.cwd or f"{HOME}/app",
+        memory_bytes=limits.memory_bytes,
+        file_bytes=limits.disk_bytes or None,
+        pids_limit=limits.pids,
+        files_limit=limits.files,
     )
 
 
 def adopt(config: Config, record: Record) -> tuple[Container, Container]:
     """(app, sidecar) of an instance that runs already. Raises NotFound where one has ended."""
-    nothing = Command((), {}, "/")
     return (
-        oci.adopt(app_spec(config, record, nothing), config.runc_root),
+        oci.adopt(app_spec(config, record), config.runc_root),
         oci.adopt(sidecar_spec(config, record), config.runc_root),
     )
 
 
 def remove(config: Config, record: Record) -> None:
     """Remove both containers, whatever state they are in, and what is known of the instance."""
-    nothing = Command((), {}, "/")
     proxies.remove(config.proxies_dir, record.guid)
-    oci.remove(app_spec(config, record, nothing), config.runc_root)
+    oci.remove(app_spec(config, record), config.runc_root)
     oci.remove(sidecar_spec(config, record), config.runc_root)
 
 
@@ -145,25 +163,26 @@ class _Admin(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def sidecar_ready(config: Config, record: Record) -> bool:
-    """Whether Envoy has its first complete configuration and serves (GET /ready)."""
+def _ask_sidecar(config: Config, record: Record, path: str) -> str | None:
+    """GET at Envoy's admin socket; None where it does not answer with 200."""
     admin = _Admin(Names(config, record).envoy_dir / "admin.sock")
     try:
-        admin.request("GET", "/ready")
-        return admin.getresponse().status == http.client.OK
+        admin.request("GET", path)
+        reply = admin.getresponse()
+        return reply.read().decode() if reply.status == http.client.OK else None
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         admin.close()
 
 
-def app_listens(pid: int) -> bool:
-    """Whether something in the process's network namespace listens on the app's port."""
-    for name in ("tcp", "tcp6"):
-        try:
-            text = Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii")
-        except OSError:
-            continue
-        if listens(text, APP_PORT):
-            return True
-    return False
+def sidecar_ready(config: Config, record: Record) -> bool:
+    """Whether Envoy has its first complete configuration and serves (GET /ready)."""
+    return _ask_sidecar(config, record, "/ready") is not None
+
+
+def inbound_connections(config: Config, record: Record) -> int:
+    """How many connections Envoy passes to the app; 0 where it does not answer."""
+    text = _ask_sidecar(config, record, f"/stats?filter=^{_INBOUND.replace('.', '%5C.')}$")
+    value = (text or "").partition(": ")[2].strip()
+    return int(value) if value.isdigit() else 0

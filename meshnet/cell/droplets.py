@@ -16,6 +16,8 @@ import httpx
 from meshnet.model.errors import InputError, PeerError
 
 MAX_UNPACKED_BYTES = 4 * 1024 * 1024 * 1024
+DIRECTORIES = ("app", "deps", "profile.d", "tmp", "logs")
+_MOUNTED = "/home/vcap"
 PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.2
 
 
@@ -77,27 +79,32 @@ class Droplets:
         new.rename(path)
 
 
-def unpack(archive: Path, home: Path, uid: int) -> None:
+def unpack(archive: Path, home: Path, uid: int, limit: int = 0) -> None:
     """Unpack a droplet into `home` and give all of it to `uid`.
 
     Nothing in the archive reaches outside: no absolute names, no `..`, no links that leave, no
     devices, no set-id bits (tarfile's "data" filter, PEP 706, with its checks made here where the
-    Python is too old to have it).
+    Python is too old to have it). Absolute links to /home/vcap, where `home` is mounted, are kept
+    as relative ones.
+
+    Args:
+        limit: how many bytes it may unpack to; 0 = MAX_UNPACKED_BYTES.
 
     Raises:
         InputError: the archive is broken, too large or hostile.
     """
-    total = 0
+    total, most = 0, limit or MAX_UNPACKED_BYTES
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 total += member.size
-                if total > MAX_UNPACKED_BYTES:
-                    raise InputError("the droplet unpacks to more than is allowed")
+                if total > most:
+                    raise InputError("the droplet unpacks to more than its disk quota allows")
                 _extract(tar, member, home)
     except (tarfile.TarError, OSError, EOFError) as exc:
         raise InputError(f"the droplet cannot be unpacked: {exc}") from exc
-    (home / "app").mkdir(exist_ok=True)
+    for name in DIRECTORIES:
+        (home / name).mkdir(exist_ok=True)
     for directory, _, files in os.walk(home):
         os.chown(directory, uid, uid)
         for name in files:
@@ -105,6 +112,9 @@ def unpack(archive: Path, home: Path, uid: int) -> None:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, home: Path) -> None:
+    if member.issym() and os.path.normpath(member.linkname).startswith(f"{_MOUNTED}/"):
+        place = os.path.join(_MOUNTED, os.path.dirname(member.name))
+        member.linkname = os.path.relpath(member.linkname, place)
     if hasattr(tarfile, "data_filter"):
         tar.extract(member, home, filter="data")
         return

@@ -1,6 +1,6 @@
 """The life of one instance, from CLAIMED to gone, as one task.
 
-make network → sidecar → ready → app → listens → RUNNING → (stop | crash) → nothing left
+make network → sidecar → ready → app → healthy → RUNNING → (stop | crash) → nothing left
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import shutil
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from meshnet.cell import containers, network, record
+from meshnet.cell import containers, endings, network, record
 from meshnet.cell.config import APP_PORT, Config
 from meshnet.cell.droplets import Droplets, unpack
+from meshnet.cell.endings import watching
+from meshnet.cell.environment import environment, start_command
+from meshnet.cell.journal import Journal
 from meshnet.cell.modes import Modes
-from meshnet.cell.plan import environment
+from meshnet.cell.monitor import Crashed, Monitor
+from meshnet.cell.process import process
 from meshnet.cell.record import Names, Record
 from meshnet.cell.threads import in_thread
 from meshnet.kernel import oci
@@ -37,15 +39,8 @@ from meshnet.wire.policy_client import PolicyClient
 log = logging.getLogger("meshnet")
 
 POLL_SECONDS = 0.02
-SIDECAR_SECONDS, APP_SECONDS = 30.0, 60.0
-STOP_SECONDS = 10.0  # as Garden: SIGTERM, then SIGKILL
-# From «BBS took it off its list» to the last proxy that has heard of it.
-DRAIN_SECONDS = 0.5
-RETRY_SECONDS, MOST_RETRY_SECONDS = 0.2, 10.0
-
-
-class Crashed(MeshnetError):
-    """The instance ended, or could not be started; the text says why."""
+SIDECAR_SECONDS = 30.0
+RETRY_SECONDS = 0.2
 
 
 @dataclass
@@ -65,30 +60,37 @@ class Tools:
 
 
 class Instance:
-    """One instance and the task that is its life."""
+    """One instance of a DesiredLRP and the task that is its life."""
 
-    def __init__(self, tools: Tools, rec: Record, finished: Callable[[Instance], None]) -> None:
-        self.record = rec
+    def __init__(
+        self, tools: Tools, rec: Record, lrp: Any, finished: Callable[[Instance], None]
+    ) -> None:
+        self.record, self.process = rec, process(lrp)
         self.state = "ADOPTED" if rec.running else "CREATING"
         self.app: Container | None = None
         self.sidecar: Container | None = None
         self.redirection = tools.modes.of(rec.app_guid)
-        self._tools, self._finished = tools, finished
+        self._tools, self._lrp, self._finished = tools, lrp, finished
+        names = Names(tools.config, rec)
+        self._journal = Journal(names.cell_log, rec.index)
+        place = (names.netns, rec.address)
+        self._monitor = Monitor(self.process, place, self._journal, self._check_alive)
         self._stop = asyncio.Event()
+        self._ended = False  # and its log says how
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, desired: Any | None) -> None:
-        """Start it as the DesiredLRP says, or adopt it where there is none."""
-        self._task = asyncio.create_task(self._live(desired))
+    def begin(self, *, adopt: bool = False) -> None:
+        """Start it, or take over what an earlier agent started."""
+        self._task = asyncio.create_task(self._live(adopt))
 
     def stop(self) -> None:
         """End it politely; BBS wants it no longer."""
         self._stop.set()
 
-    async def _live(self, desired: Any | None) -> None:
+    async def _live(self, adopt: bool) -> None:
         why = ""
         try:
-            await self._unless_stopped(self._adopt() if desired is None else self._start(desired))
+            await self._unless_stopped(self._adopt() if adopt else self._start())
             self.state = "RUNNING"
             await self._run()
         except MeshnetError as exc:
@@ -97,14 +99,33 @@ class Instance:
             log.exception("instance %s", self.record.guid)
             why = f"internal error: {type(exc).__name__}: {exc}"
         self.state = "STOPPING"
-        if self._stop.is_set():
-            await self._drain()
-            await self._remove()
-        else:
+        report: asyncio.Future[None] | None = None
+        if not self._stop.is_set():
             log.warning("instance %s crashed: %s", self.record.guid, why)
-            # At once, so that every proxy leaves it; its address is free only after both.
-            await asyncio.gather(self._report_crash(why), self._remove())
+            # At once, so that every proxy leaves it; its address is free only after all of it.
+            report = asyncio.ensure_future(self._report_crash(why))
+        await self._end()
+        if report is not None:
+            await report
         self._finished(self)
+
+    async def _end(self) -> None:
+        """Stop what still runs, politely, and take everything away."""
+        self._say(f"stopping instance {self.record.guid}")
+        await endings.stop_app(self._tools.config, self.record, self.app, self._journal_app)
+        self._say(f"destroying container for instance {self.record.guid}")
+        for container in (self.app, self.sidecar):
+            if container is not None:
+                container.close()
+        self.app = self.sidecar = None
+        await endings.remove(self._tools.config, self.record, self._tools.datapath)
+        self._say(f"successfully destroyed container for instance {self.record.guid}")
+
+    def _say(self, text: str) -> None:
+        self._journal.out(self.process.cell_source, f"Cell {self._tools.config.cell_id} {text}")
+
+    def _journal_app(self, text: str) -> None:
+        self._journal.out(self.process.log_source, text)
 
     async def _unless_stopped(self, work: Any) -> None:
         """Run `work`, but no further than to the moment of `stop`."""
@@ -121,40 +142,50 @@ class Instance:
 
     # --- start ---
 
-    async def _start(self, desired: Any) -> None:
+    async def _start(self) -> None:
         tools, rec = self._tools, self.record
         # Depth first: of hundreds that are wanted at once, a few start and serve, then the next;
         # all at once none would be ready for minutes.
         async with tools.seats:
-            await self._make(desired)
-        await self._poll(self._app_listens, APP_SECONDS, "app")
+            await self._make()
+        await self._monitor.become_healthy()
         await tools.host_ports_written()
         self.record = dataclasses.replace(rec, running=True)
         record.save(tools.config, self.record)
 
-    async def _make(self, desired: Any) -> None:
+    async def _make(self) -> None:
         tools, rec = self._tools, self.record
-        tag = await self._tag()
-        fetch = asyncio.create_task(tools.droplets.fetch(desired.setup.download_action))
+        self._say(f"creating container for instance {rec.guid}")
+        # The droplet comes while the network is made and the sidecar starts.
+        download = self._lrp.setup.download_action
+        fetch = asyncio.create_task(tools.droplets.fetch(download))
         try:
-            # A slot is for work on the machine; waiting for others is done without one.
+            tag = await self._tag()
             async with tools.slots:
                 redirection = self.redirection
                 args = (tools.config, rec, tag, redirection, tools.datapath, tools.iptables)
                 await in_thread(network.make, *args)
                 await in_thread(containers.prepare, tools.config, rec, redirection.mode)
                 await in_thread(self._start_sidecar)
+            self._say(f"successfully created container for instance {rec.guid}")
             archive = await fetch
+        except MeshnetError as exc:
+            self._journal.err(
+                self.process.cell_source,
+                f"Cell {tools.config.cell_id} failed to create container for instance "
+                f"{rec.guid}: {exc}",
+            )
+            raise
         finally:
             fetch.cancel()
+        home = Names(tools.config, rec).home
         async with tools.slots:
-            await in_thread(unpack, archive, Names(tools.config, rec).home, rec.uid)
-        await self._poll(
-            lambda: containers.sidecar_ready(tools.config, rec), SIDECAR_SECONDS, "sidecar"
-        )
+            await in_thread(unpack, archive, home, rec.uid, self.process.disk_bytes)
+        await self._sidecar_ready()
         self.state = "STARTING"
+        run = self._prepared()
         async with tools.slots:
-            await in_thread(self._start_app, self._command(desired))
+            await in_thread(self._start_app, run)
 
     # What a thread starts is kept by the thread: its task may have been told to stop meanwhile.
 
@@ -162,12 +193,24 @@ class Instance:
         config = self._tools.config
         self.sidecar = oci.start(containers.sidecar_spec(config, self.record), config.runc_root)
 
-    def _start_app(self, command: containers.Command) -> None:
+    def _start_app(self, run: containers.Run) -> None:
         config = self._tools.config
-        self.app = oci.start(containers.app_spec(config, self.record, command), config.runc_root)
+        self.app = oci.start(containers.app_spec(config, self.record, run), config.runc_root)
 
-    def _app_listens(self) -> bool:
-        return self.app is not None and containers.app_listens(self.app.pid)
+    def _prepared(self) -> containers.Run:
+        rec, config = self.record, self._tools.config
+        argv = start_command(self.process.argv, Names(config, rec).home)
+        env = environment(
+            self.process.env,
+            guid=rec.guid,
+            index=rec.index,
+            address=rec.address,
+            cell_ip=config.underlay_ip,
+            host_port=rec.host_port,
+            container_port=APP_PORT,
+            started=time.time(),
+        )
+        return containers.Run(self.process, argv, env)
 
     async def _tag(self) -> int:
         """The app's policy tag; 0 (no policy matches) while the policy server is away."""
@@ -177,33 +220,28 @@ class Instance:
             log.warning("no policy tag for app %s yet: %s", self.record.app_guid, exc)
             return 0
 
-    def _command(self, desired: Any) -> containers.Command:
-        run, rec = desired.action.run_action, self.record
-        env = environment(
-            {one.name: one.value for one in run.env},
-            guid=rec.guid,
-            index=rec.index,
-            address=rec.address,
-            cell_ip=self._tools.config.underlay_ip,
-            host_port=rec.host_port,
-        )
-        return containers.Command([run.path, *run.args], env, run.dir or "/home/vcap/app")
-
-    async def _poll(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
-        seconds = patient(seconds)
+    async def _sidecar_ready(self) -> None:
+        seconds = patient(SIDECAR_SECONDS)
         deadline = time.monotonic() + seconds
-        while not await in_thread(ready):
+        while not await in_thread(containers.sidecar_ready, self._tools.config, self.record):
             await self._check_alive()
             if time.monotonic() > deadline:
-                raise Crashed(f"the {what} was not ready within {seconds:.0f} s")
+                raise Crashed("instance proxy failed to start")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _check_alive(self) -> None:
-        for name, container in (("app", self.app), ("sidecar", self.sidecar)):
+        for source, container in (
+            (self.process.log_source, self.app),
+            ("PROXY", self.sidecar),
+        ):
             if container is not None and not container.running():
-                raise Crashed(await in_thread(_ending, name, container))
+                status, why = await in_thread(endings.ending, source, container)
+                if not self._ended:
+                    self._ended = True
+                    self._journal.out(source, status)
+                raise Crashed(why)
 
-    # --- run and end ---
+    # --- run ---
 
     async def redirect(self, redirection: Redirection) -> None:
         """Carry its connections in another mode from now on. Raises KernelError."""
@@ -240,19 +278,25 @@ class Instance:
             raise Crashed(f"it ended while the cell agent was away ({exc})") from exc
 
     async def _run(self) -> None:
-        """Until `stop`, or the end of either container (Crashed); BBS is told that it runs."""
+        """Until `stop`, an end of either container or bad health (Crashed); BBS is told."""
         report = asyncio.create_task(self._report_running())
         wanted = self._tools.modes.of(self.record.app_guid)
         if wanted != self.redirection:  # switched while it was being started
             await self.redirect(wanted)
+        healthy = asyncio.create_task(self._monitor.stay_healthy())
         ended = asyncio.Event()
+        waits = {asyncio.create_task(e.wait()) for e in (ended, self._stop)}
         try:
-            with _watching((self.app, self.sidecar), ended):
+            with watching((self.app, self.sidecar), ended):
                 while not self._stop.is_set():
                     await self._check_alive()
-                    await _first(ended.wait(), self._stop.wait())
+                    watched = waits if healthy.done() else {*waits, healthy}
+                    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                    if healthy.done() and not self._stop.is_set():
+                        healthy.result()
         finally:
-            report.cancel()
+            for task in (report, healthy, *waits):
+                task.cancel()
 
     async def _report_running(self) -> None:
         rec = self.record
@@ -284,73 +328,3 @@ class Instance:
                 return await call(key, instance)
             except PeerError:
                 await asyncio.sleep(RETRY_SECONDS)
-
-    async def _drain(self) -> None:
-        """SIGTERM, once the proxies have heard, and patience; `_remove` kills what is left."""
-        app = self.app
-        if app is None or not app.running():
-            return
-        await asyncio.sleep(DRAIN_SECONDS)
-        app.signal(signal.SIGTERM)
-        ended = asyncio.Event()
-        with _watching((app,), ended), contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), STOP_SECONDS)
-
-    async def _remove(self) -> None:
-        """Take everything away, and again until it is gone: till then its address stays taken."""
-        pause, last = RETRY_SECONDS, ""
-        for container in (self.app, self.sidecar):
-            if container is not None:
-                container.close()
-        self.app = self.sidecar = None
-        while True:
-            try:
-                return await in_thread(self._remove_now)
-            except (MeshnetError, OSError) as exc:
-                if str(exc) != last:
-                    log.warning("instance %s cannot be removed yet: %s", self.record.guid, exc)
-                last = str(exc)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, MOST_RETRY_SECONDS)
-
-    def _remove_now(self) -> None:
-        config, rec = self._tools.config, self.record
-        containers.remove(config, rec)
-        network.remove(config, rec, self._tools.datapath)
-        shutil.rmtree(Names(config, rec).dir, ignore_errors=True)
-        record.forget(config, rec.guid)
-
-
-async def _first(*waits: Awaitable[Any]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-@contextlib.contextmanager
-def _watching(containers: Iterable[Container | None], ended: asyncio.Event) -> Iterator[None]:
-    """Set `ended` when one of the containers ends."""
-    loop = asyncio.get_running_loop()
-    fds = [one.fileno() for one in containers if one is not None]
-
-    def end(fd: int) -> None:
-        loop.remove_reader(fd)  # it stays readable for ever
-        ended.set()
-
-    for fd in fds:
-        loop.add_reader(fd, end, fd)
-    try:
-        yield
-    finally:
-        for fd in fds:
-            loop.remove_reader(fd)
-
-
-def _ending(name: str, container: Container) -> str:
-    if container.out_of_memory():
-        return f"the {name} exceeded its memory limit"
-    status = container.exit_status()
-    return f"the {name} ended with status {'unknown' if status is None else status}"

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from meshnet.cell.agent import Agent
 from meshnet.cell.config import GATEWAY, Config
 from meshnet.cell.droplets import Droplets
+from meshnet.cell.environment import LAUNCHER_SCRIPT
 from meshnet.cell.instance import Tools
 from meshnet.cell.modes import Modes
 from meshnet.cell.overlay import Overlay
@@ -36,6 +37,8 @@ _AT_ONCE = 4  # instances built at the same time
 def _tools(config: Config) -> Tools:
     for name in ("records", "instances", "bundles", "droplets", "proxies"):
         (config.run / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    config.launcher.write_text(LAUNCHER_SCRIPT, encoding="utf-8")
+    config.launcher.chmod(0o755)
     params = CellParams(
         vip_network=config.vip_range,
         overlay_network=config.overlay_network,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
 
 from meshnet.cell.config import Config
 from meshnet.model.errors import Conflict
+from meshnet.wire.gen import bbs_pb2 as pb
 
 SUFFIX = ".json"
 
@@ -31,7 +35,6 @@ class Record:
     address: str
     host_port: int
     uid: int
-    memory_mb: int
     running: bool = False
 
 
@@ -53,7 +56,9 @@ class Names:
         self.veth_links = self.links / "veth"
         self.app_id, self.sidecar_id = (f"{self.netns}-{kind}" for kind in ("app", "sidecar"))
         logs = Path(config.log_dir)
+        self.lrp = _directory(config) / f"{guid}.lrp"
         self.app_log = logs / f"{config.cell_id}.{record.app_guid}.{guid}.app.log"
+        self.cell_log = logs / f"{config.cell_id}.{record.app_guid}.{guid}.cell.log"
         self.sidecar_log = logs / f"{config.cell_id}.{record.app_guid}.{guid}.sidecar.log"
 
     def bundle(self, config: Config, container_id: str) -> Path:
@@ -65,8 +70,12 @@ def _directory(config: Config) -> Path:
     return config.run / "records"
 
 
-def save(config: Config, record: Record) -> None:
-    """Write an instance's file, atomically."""
+def save(config: Config, record: Record, lrp: Any = None) -> None:
+    """Write an instance's file, atomically; before it the DesiredLRP it is of, where given."""
+    if lrp is not None:
+        names = Names(config, record)
+        names.lrp.touch(mode=0o600)  # the droplet's address has a password
+        names.lrp.write_bytes(lrp.SerializeToString())
     path = _directory(config) / (record.guid + SUFFIX)
     new = path.with_suffix(".new")
     new.write_text(json.dumps(asdict(record)), encoding="utf-8")
@@ -74,15 +83,28 @@ def save(config: Config, record: Record) -> None:
 
 
 def forget(config: Config, guid: str) -> None:
-    """Remove an instance's file."""
-    (_directory(config) / (guid + SUFFIX)).unlink(missing_ok=True)
+    """Remove an instance's files."""
+    for suffix in (SUFFIX, ".lrp"):
+        (_directory(config) / (guid + suffix)).unlink(missing_ok=True)
 
 
-def load(config: Config) -> list[Record]:
-    """Every instance that has a file."""
+def load(config: Config) -> list[tuple[Record, Any]]:
+    """Every instance that has a file, with its DesiredLRP.
+
+    One that cannot be read, of another release perhaps, is none that runs: it will be taken away.
+    """
     found = []
     for path in sorted(_directory(config).glob(f"*{SUFFIX}")):
-        found.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(Record)}
+        rec = Record(**{key: value for key, value in values.items() if key in known})
+        try:
+            lrp = pb.DesiredLRP.FromString(Names(config, rec).lrp.read_bytes())
+        except (OSError, DecodeError):
+            rec = replace(rec, running=False)
+            run = pb.RunAction(path="unknown")
+            lrp = pb.DesiredLRP(action=pb.Action(run_action=run))
+        found.append((rec, lrp))
     return found
 
 

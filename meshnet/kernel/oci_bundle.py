@@ -70,6 +70,7 @@ class ContainerSpec:
         nameserver: address for /etc/resolv.conf; "" leaves it empty.
         hosts: further lines of /etc/hosts, {name: address}.
         memory_bytes: memory limit, None: none.
+        file_bytes: the most one file may have, None: any number.
         shim_cgroup_path: group for conmon itself; "" leaves it in the caller's.
         tmpfs: further places the command may write, {path: bytes}; /tmp is always one.
     """
@@ -86,6 +87,7 @@ class ContainerSpec:
     cwd: str = "/"
     mounts: Sequence[BindMount] = ()
     memory_bytes: int | None = None
+    file_bytes: int | None = None
     hostname: str = "app"
     init: bool = True
     nameserver: str = ""
@@ -112,10 +114,7 @@ def config(spec: ContainerSpec) -> dict[str, Any]:
                 kind: []
                 for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
             },
-            "rlimits": [
-                {"type": "RLIMIT_NOFILE", "hard": spec.files_limit, "soft": spec.files_limit},
-                {"type": "RLIMIT_CORE", "hard": 0, "soft": 0},
-            ],
+            "rlimits": _rlimits(spec),
             "noNewPrivileges": True,
         },
         "root": {"path": "rootfs", "readonly": True},
@@ -123,6 +122,13 @@ def config(spec: ContainerSpec) -> dict[str, Any]:
         "mounts": _mounts(spec),
         "linux": _linux(spec),
     }
+
+
+def _rlimits(spec: ContainerSpec) -> list[dict[str, Any]]:
+    limits = {"RLIMIT_NOFILE": spec.files_limit, "RLIMIT_CORE": 0}
+    if spec.file_bytes is not None:
+        limits["RLIMIT_FSIZE"] = spec.file_bytes
+    return [{"type": kind, "hard": most, "soft": most} for kind, most in limits.items()]
 
 
 def write(spec: ContainerSpec) -> None:

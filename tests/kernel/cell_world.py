@@ -39,10 +39,20 @@ ENVOY = "/usr/local/lib/meshnet/envoy-1.40.0/envoy"
 BBS, LEASE, POLICY = (f"http://{CONTROL}:{port}" for port in (8889, 4103, 4003))
 _RUN = "import sys; from meshnet.cli.run import main; sys.exit(main(sys.argv[1:]))"
 
+TCP = pb.CheckDefinition(
+    checks=[pb.Check(tcp_check=pb.TCPCheck(port=8080, interval_ms=200))], log_source="HEALTH"
+)
+
 APP = """
 import http.server, json, os, signal, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/sick":
+            open("sick", "w").close()
+        if self.path == "/health" and os.path.exists("sick"):
+            return self.send_error(500)
+        if self.path == "/hang" and os.path.exists("sick"):
+            time.sleep(60)
         body = json.dumps({"env": dict(os.environ), "uid": os.getuid(), "cwd": os.getcwd()})
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -227,6 +237,11 @@ class World:
     def close(self) -> None:
         self.stack.close()
 
+    def log(self, guid: str = "") -> str:
+        """What the app and the cell wrote about instances of an app, or all."""
+        files = sorted((self.dir / "log").glob(f"*.{guid}*.log" if guid else "*.log"))
+        return "".join(f.read_text() for f in files if ".sidecar." not in f.name)
+
     # --- doing ---
 
     def bbs(self, work: Callable[[BbsClient], Any]) -> Any:
@@ -248,31 +263,43 @@ class World:
         url = f"http://{CONTROL}:{DROPLETS_PORT}/{path.name}"
         return url, hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def desire(self, guid: str, instances: int = 1, command: str = "exec python3 app.py") -> None:
+    def desire(
+        self,
+        guid: str,
+        instances: int = 1,
+        command: str = "exec python3 app.py",
+        **changes: Any,
+    ) -> None:
+        """Have BBS desire an app; `changes` are fields of its DesiredLRP."""
         url, sha256 = self.droplet()
         download = pb.DownloadAction(
             checksum_algorithm="sha256", checksum_value=sha256, **{"from": url}
         )
         run = pb.RunAction(
-            path="/bin/sh",
-            args=["-c", command],
-            dir="/home/vcap/app",
+            path="/tmp/lifecycle/launcher",
+            args=["app", command, ""],
+            log_source="APP/PROC/WEB",
             env=[
                 pb.EnvironmentVariable(name="PORT", value="8080"),
+                pb.EnvironmentVariable(name="VCAP_APPLICATION", value='{"name": "app"}'),
                 pb.EnvironmentVariable(name="GREETING", value="hello"),
             ],
         )
-        lrp = pb.DesiredLRP(
-            process_guid=guid,
-            domain="cf-apps",
-            instances=instances,
-            setup=pb.Action(download_action=download),
-            action=pb.Action(run_action=run),
-            memory_mb=128,
-            ports=[8080],
-            log_guid=guid,
-            network=pb.Network(properties={"policy_group_id": guid, "app_id": guid}),
-        )
+        fields: dict[str, Any] = {
+            "process_guid": guid,
+            "domain": "cf-apps",
+            "instances": instances,
+            "setup": pb.Action(download_action=download),
+            "action": pb.Action(run_action=run),
+            "memory_mb": 128,
+            "disk_mb": 64,
+            "ports": [8080],
+            "log_guid": guid,
+            "log_source": "CELL",
+            "network": pb.Network(properties={"policy_group_id": guid, "app_id": guid}),
+            "check_definition": TCP,
+        }
+        lrp = pb.DesiredLRP(**{**fields, **changes})
         self.bbs(lambda client: client.desire(lrp))
 
     def actual(self, guid: str) -> list[Any]:
@@ -300,15 +327,15 @@ class World:
         """The instances in the agent's status by guid."""
         return {row["guid"]: row for row in self.status().get("instances", [])}
 
-    def get(self, address: str, port: int, source: str = ROUTER) -> dict[str, Any]:
-        """GET / from a node of the underlay; raises OSError where there is no answer."""
+    def get(self, address: str, port: int, source: str = ROUTER, path: str = "/") -> dict[str, Any]:
+        """GET from a node of the underlay; raises OSError where there is no answer."""
 
         def ask() -> dict[str, Any]:
             connection = http.client.HTTPConnection(
                 address, port, timeout=3, source_address=(source, 0)
             )
             try:
-                connection.request("GET", "/")
+                connection.request("GET", path)
                 return json.loads(connection.getresponse().read())  # type: ignore[no-any-return]
             finally:
                 connection.close()

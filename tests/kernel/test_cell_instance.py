@@ -91,7 +91,7 @@ def test_the_end_of_app_or_sidecar_is_a_crash_and_a_new_instance_follows(
     os.kill(world.rows()[guid][who], signal.SIGKILL)
     wait_for(lambda: world.actual("app-1")[0].crash_count == 1, 10, "crash reported")
     (lrp,) = world.running("app-1")
-    assert "ended with status 137" in lrp.crash_reason
+    assert lrp.crash_reason.endswith(": Exited with status 137")
     assert lrp.actual_lrp_instance_key.instance_guid != guid
     assert world.get(CELL, lrp.actual_lrp_net_info.ports[0].host_port)
     wait_for(lambda: set(world.rows()) == {lrp.actual_lrp_instance_key.instance_guid}, 10, "one")
@@ -237,7 +237,7 @@ def test_a_container_without_hooks_starts_nothing(world: World) -> None:
 
     config = Config(**world.config())
     datapath = Unattached.open(world.bpf / "cell-1", PARAMS)
-    rec = Record("0123-4567-89", "p", 0, "d", "a", "10.255.1.2", 61000, 60001, 128)
+    rec = Record("0123-4567-89", "p", 0, "d", "a", "10.255.1.2", 61000, 60001)
 
     def make(tables: Iptables) -> None:
         network.make(config, rec, 1, Redirection(), datapath, tables)

@@ -50,7 +50,7 @@ def test_a_started_app_is_what_bbs_and_copilot_are_told(tmp_path: Path) -> None:
         assert lrp.process_guid.startswith(app + "-") and lrp.log_guid == app
         assert (lrp.instances, lrp.memory_mb, list(lrp.ports)) == (3, 64, [8080])
         run = lrp.action.run_action
-        assert (run.path, list(run.args)) == ("/bin/sh", ["-c", "exec ./run"])
+        assert (run.path, list(run.args)) == ("/tmp/lifecycle/launcher", ["app", "exec ./run", ""])
         given = {v.name: v.value for v in run.env}
         assert given["GREETING"] == "hola" and given["PORT"] == "8080" and "GONE" not in given
         application = json.loads(given["VCAP_APPLICATION"])

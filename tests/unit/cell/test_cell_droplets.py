@@ -56,8 +56,9 @@ def test_files_modes_and_inner_links_arrive(tmp_path: Path) -> None:
     assert (home / "app/same").read_bytes() == b"echo"
 
 
-def test_an_empty_droplet_still_has_an_app_directory(tmp_path: Path) -> None:
-    assert (opened(tmp_path) / "app").is_dir()
+def test_an_empty_droplet_still_has_its_directories(tmp_path: Path) -> None:
+    home = opened(tmp_path)
+    assert sorted(p.name for p in home.iterdir()) == ["app", "deps", "logs", "profile.d", "tmp"]
 
 
 LINK = {"type": tarfile.SYMTYPE}
@@ -97,9 +98,26 @@ def test_an_absolute_name_lands_inside_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = ((member("app/a"), b"123456"), (member("app/b"), b"123456"))
+    with pytest.raises(InputError, match="more than its disk quota allows"):
+        unpack(archive(tmp_path / "d.tgz", *two), tmp_path, os.getuid(), limit=10)
     monkeypatch.setattr(droplets, "MAX_UNPACKED_BYTES", 10)
-    with pytest.raises(InputError, match="more than is allowed"):
-        opened(tmp_path, (member("app/a"), b"123456"), (member("app/b"), b"123456"))
+    with pytest.raises(InputError, match="more than its disk quota allows"):
+        opened(tmp_path, *two)
+    unpack(tmp_path / "d.tgz", tmp_path, os.getuid(), limit=12)
+
+
+def test_links_to_where_the_app_will_see_itself_arrive_as_relative_ones(tmp_path: Path) -> None:
+    home = opened(
+        tmp_path,
+        (member("deps/0/bin/run", mode=0o755), b"echo"),
+        (member("./app/bin/run", type=tarfile.SYMTYPE, linkname="/home/vcap/deps/0/bin/run"), b""),
+    )
+    assert os.readlink(home / "app/bin/run") == "../../deps/0/bin/run"
+    assert (home / "app/bin/run").read_bytes() == b"echo"
+    outside = member("app/x", type=tarfile.SYMTYPE, linkname="/home/vcap/../../etc/passwd")
+    with pytest.raises(InputError):
+        opened(tmp_path, (outside, b""))
 
 
 def test_no_archive_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from meshnet.cell import record
 from meshnet.cell.config import Config
 from meshnet.cell.record import Names, Record, lowest_free
 from meshnet.model.errors import Conflict
+from meshnet.wire.gen import bbs_pb2 as pb
 
 RECORD = Record(
     guid="14f4e60a-0000-4000-8000-000000000001",
@@ -21,7 +22,6 @@ RECORD = Record(
     address="10.255.3.4",
     host_port=61000,
     uid=60001,
-    memory_mb=256,
 )
 
 
@@ -52,15 +52,25 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_a_record_comes_back_as_it_was_saved_last(config: Config) -> None:
-    record.save(config, RECORD)
+    lrp = pb.DesiredLRP(process_guid="p", memory_mb=64)
+    record.save(config, RECORD, lrp)
     running = replace(RECORD, running=True)
     record.save(config, running)
     other = replace(RECORD, guid="another", address="10.255.3.5")
-    record.save(config, other)
-    assert record.load(config) == [running, other]
+    record.save(config, other, lrp)
+    assert record.load(config) == [(running, lrp), (other, lrp)]
+    assert Names(config, RECORD).lrp.stat().st_mode & 0o77 == 0
     record.forget(config, RECORD.guid)
-    record.forget(config, RECORD.guid)
-    assert record.load(config) == [other]
+    assert record.load(config) == [(other, lrp)]
+    assert not Names(config, RECORD).lrp.exists()
+
+
+def test_a_record_of_another_release_is_of_none_that_runs(config: Config) -> None:
+    record.save(config, replace(RECORD, running=True))
+    path = Path(config.run_dir) / "records" / f"{RECORD.guid}.json"
+    path.write_text(path.read_text().replace("{", '{"memory_mb": 64, ', 1))
+    ((found, lrp),) = record.load(config)
+    assert found == RECORD and lrp.action.run_action.path
 
 
 def test_half_a_record_is_none(config: Config) -> None:

@@ -1,0 +1,77 @@
+"""When an instance is healthy, and that it stays so, as Diego's health_check_step has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from meshnet.cell.health import Unhealthy, probe
+from meshnet.cell.journal import Journal, duration
+from meshnet.cell.process import Process
+from meshnet.model.errors import MeshnetError
+from meshnet.model.patience import patient
+
+# Between two checks of an instance that is not healthy yet: often at first, then as Diego.
+_FIRST_CHECKS_SECONDS, _CHECK_SECONDS = 0.02, 0.5
+
+
+class Crashed(MeshnetError):
+    """The instance ended, is unhealthy, or could not be started; the text says why."""
+
+
+class Monitor:
+    """The health checks of one instance; one without checks is healthy while it runs."""
+
+    def __init__(
+        self,
+        process: Process,
+        place: tuple[str, str],
+        journal: Journal,
+        check_alive: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Of the instance at `place`: network namespace and address.
+
+        Args:
+            check_alive: raises Crashed where the instance has ended.
+        """
+        self._process, self._place, self._journal = process, place, journal
+        self._check_alive = check_alive
+
+    async def become_healthy(self) -> None:
+        """Until every check passed. Raises Crashed where they never did in the start timeout."""
+        process = self._process
+        if not process.checks:
+            return
+        self._journal.out(process.cell_source, "Starting health monitoring of container")
+        began, limit = time.monotonic(), patient(process.start_timeout)
+        while failure := await self._failure():
+            await self._check_alive()
+            took = time.monotonic() - began
+            if took > limit:
+                self._journal.err(process.check_source, failure)
+                text = f"Failed after {duration(took)}: startup health check never passed."
+                self._journal.err(process.cell_source, text)
+                raise Crashed(f"Instance never healthy after {duration(took)}: {failure}")
+            await asyncio.sleep(min(_CHECK_SECONDS, max(_FIRST_CHECKS_SECONDS, took / 20)))
+        self._journal.out(process.cell_source, "Container became healthy")
+
+    async def stay_healthy(self) -> None:
+        """Check for ever. Raises Crashed at the first check that fails, as Diego does."""
+        process = self._process
+        while process.checks:
+            await asyncio.sleep(min(check.interval for check in process.checks))
+            if failure := await self._failure():
+                await self._check_alive()  # what has ended says more than that it is deaf
+                self._journal.err(process.check_source, failure)
+                self._journal.err(process.cell_source, "Container became unhealthy")
+                raise Crashed(f"Instance became unhealthy: {failure}")
+
+    async def _failure(self) -> str:
+        """What is wrong with it now; "" = nothing."""
+        for check in self._process.checks:
+            try:
+                await probe(*self._place, check)
+            except Unhealthy as exc:
+                return str(exc)
+        return ""
