@@ -35,8 +35,8 @@ lock:
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 protos:
-	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --python_out=. --pyi_out=. meshnet/wire/gen/bbs.proto meshnet/wire/gen/istio_networking.proto meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto
-	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --grpc_python_out=. meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto
+	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --python_out=. --pyi_out=. meshnet/wire/gen/bbs.proto meshnet/wire/gen/istio_networking.proto meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto meshnet/wire/gen/loggregator.proto meshnet/wire/gen/logcache.proto
+	$(PYTHON) -m grpc_tools.protoc -Imeshnet/wire/gen=meshnet/wire/protos --grpc_python_out=. meshnet/wire/gen/copilot.proto meshnet/wire/gen/mcp.proto meshnet/wire/gen/logcache.proto
 	$(PYTHON) -m grpc_tools.protoc -Imeshnet/store/gen=meshnet/store/protos --python_out=. --pyi_out=. --grpc_python_out=. meshnet/store/gen/etcd.proto
 
 abi:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from meshnet.capi.app_records import HTTP, PROCESS, App
-from meshnet.capi.records import Organization, Space
+from meshnet.capi.tenancy_records import Organization, Space
 from meshnet.wire import bbs_api
 from meshnet.wire.gen import bbs_pb2 as pb
 

@@ -102,20 +102,28 @@ class DownloadAction(_message.Message):
     def __init__(self, artifact: _Optional[str] = ..., to: _Optional[str] = ..., cache_key: _Optional[str] = ..., log_source: _Optional[str] = ..., user: _Optional[str] = ..., checksum_algorithm: _Optional[str] = ..., checksum_value: _Optional[str] = ..., **kwargs) -> None: ...
 
 class RunAction(_message.Message):
-    __slots__ = ("path", "args", "dir", "env", "user", "log_source")
+    __slots__ = ("path", "args", "dir", "env", "resource_limits", "user", "log_source")
     PATH_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
     DIR_FIELD_NUMBER: _ClassVar[int]
     ENV_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
     path: str
     args: _containers.RepeatedScalarFieldContainer[str]
     dir: str
     env: _containers.RepeatedCompositeFieldContainer[EnvironmentVariable]
+    resource_limits: ResourceLimits
     user: str
     log_source: str
-    def __init__(self, path: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., dir: _Optional[str] = ..., env: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., user: _Optional[str] = ..., log_source: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., dir: _Optional[str] = ..., env: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., resource_limits: _Optional[_Union[ResourceLimits, _Mapping]] = ..., user: _Optional[str] = ..., log_source: _Optional[str] = ...) -> None: ...
+
+class ResourceLimits(_message.Message):
+    __slots__ = ("nofile",)
+    NOFILE_FIELD_NUMBER: _ClassVar[int]
+    nofile: int
+    def __init__(self, nofile: _Optional[int] = ...) -> None: ...
 
 class Action(_message.Message):
     __slots__ = ("download_action", "run_action")
@@ -152,7 +160,7 @@ class Network(_message.Message):
     def __init__(self, properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DesiredLRP(_message.Message):
-    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "modification_tag", "network")
+    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "modification_tag", "network", "start_timeout_ms", "max_pids", "check_definition")
     PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     ROOT_FS_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +176,9 @@ class DesiredLRP(_message.Message):
     LOG_GUID_FIELD_NUMBER: _ClassVar[int]
     MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
+    START_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PIDS_FIELD_NUMBER: _ClassVar[int]
+    CHECK_DEFINITION_FIELD_NUMBER: _ClassVar[int]
     process_guid: str
     domain: str
     root_fs: str
@@ -183,7 +194,48 @@ class DesiredLRP(_message.Message):
     log_guid: str
     modification_tag: ModificationTag
     network: Network
-    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ...) -> None: ...
+    start_timeout_ms: int
+    max_pids: int
+    check_definition: CheckDefinition
+    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., start_timeout_ms: _Optional[int] = ..., max_pids: _Optional[int] = ..., check_definition: _Optional[_Union[CheckDefinition, _Mapping]] = ...) -> None: ...
+
+class CheckDefinition(_message.Message):
+    __slots__ = ("checks", "log_source")
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    checks: _containers.RepeatedCompositeFieldContainer[Check]
+    log_source: str
+    def __init__(self, checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ..., log_source: _Optional[str] = ...) -> None: ...
+
+class Check(_message.Message):
+    __slots__ = ("tcp_check", "http_check")
+    TCP_CHECK_FIELD_NUMBER: _ClassVar[int]
+    HTTP_CHECK_FIELD_NUMBER: _ClassVar[int]
+    tcp_check: TCPCheck
+    http_check: HTTPCheck
+    def __init__(self, tcp_check: _Optional[_Union[TCPCheck, _Mapping]] = ..., http_check: _Optional[_Union[HTTPCheck, _Mapping]] = ...) -> None: ...
+
+class TCPCheck(_message.Message):
+    __slots__ = ("port", "connect_timeout_ms", "interval_ms")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    CONNECT_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    connect_timeout_ms: int
+    interval_ms: int
+    def __init__(self, port: _Optional[int] = ..., connect_timeout_ms: _Optional[int] = ..., interval_ms: _Optional[int] = ...) -> None: ...
+
+class HTTPCheck(_message.Message):
+    __slots__ = ("port", "request_timeout_ms", "path", "interval_ms")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    request_timeout_ms: int
+    path: str
+    interval_ms: int
+    def __init__(self, port: _Optional[int] = ..., request_timeout_ms: _Optional[int] = ..., path: _Optional[str] = ..., interval_ms: _Optional[int] = ...) -> None: ...
 
 class DesiredLRPUpdate(_message.Message):
     __slots__ = ("instances", "routes", "annotation")
