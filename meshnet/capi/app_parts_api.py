@@ -18,14 +18,16 @@ from meshnet.capi.service import Base, Body, Guid, Svc, User
 router = APIRouter()
 
 
-def application(records: Records, app: App) -> dict[str, Any]:
-    """VCAP_APPLICATION of an app, as its instances get it."""
+def application(records: Records, app: App, base: str) -> dict[str, Any]:
+    """VCAP_APPLICATION of an app, but for what each instance adds."""
     uris = [records.fqdn(r) + r.path for r in records.routes_of(app.guid)]
-    return vcap_application(app, records.spaces.get(app.space).organization, uris)
+    space = records.spaces.get(app.space)
+    organization = records.organizations.get(space.organization)
+    return vcap_application(app, space, organization, base, uris)
 
 
 @router.get("/v3/apps/{guid}/env")
-async def env(guid: str, service: Svc, user: User) -> dict[str, Any]:
+async def env(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """All environment of an app."""
     app = user.app(guid)
     user.see_secrets(app.space)
@@ -35,7 +37,7 @@ async def env(guid: str, service: Svc, user: User) -> dict[str, Any]:
         "staging_env_json": empty,
         "running_env_json": empty,
         "system_env_json": {"VCAP_SERVICES": {}},
-        "application_env_json": {"VCAP_APPLICATION": application(service.records, app)},
+        "application_env_json": {"VCAP_APPLICATION": application(service.records, app, base)},
     }
 
 

@@ -26,7 +26,6 @@ def desired_lrp(
     space: Space,
     organization: Organization,
     cf_api: str,
-    command: str,
     uris: Iterable[str],
     internal_hosts: Iterable[str],
 ) -> Any:
@@ -35,7 +34,6 @@ def desired_lrp(
     Args:
         droplet_url: where cells fetch the droplet, credentials included.
         cf_api: the API's own address, for VCAP_APPLICATION.
-        command: the start command; "" = what the droplet's staging_info.yml says.
         uris: host names and paths of the app's routes, for VCAP_APPLICATION.
         internal_hosts: names in internal domains that DNS answers with instance addresses.
     """
@@ -59,7 +57,7 @@ def desired_lrp(
         action=pb.Action(
             run_action=pb.RunAction(
                 path=LAUNCHER,
-                args=["app", command, ""],
+                args=["app", app.command or "", ""],
                 env=_environment(app, application),
                 resource_limits=pb.ResourceLimits(nofile=FILES_LIMIT),
                 user="vcap",

@@ -234,7 +234,6 @@ class Sync:
             space=space,
             organization=records.organizations.get(space.organization),
             cf_api=self._cf_api,
-            command=app.command or droplet.process_types.get("web", ""),
             uris=uris,
             internal_hosts=self._internal_hosts(app),
         )

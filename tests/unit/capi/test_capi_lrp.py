@@ -16,7 +16,7 @@ from meshnet.wire.gen import bbs_pb2 as pb
 APP = App(guid="a", name="mine", space="s", memory_in_mb=64, disk_in_mb=512, version="v")
 
 
-def made(app: App = APP, command: str = "./run") -> Any:
+def made(app: App = APP) -> Any:
     return desired_lrp(
         app,
         droplet_url="http://x:y@10.0.16.2/droplet",
@@ -24,7 +24,6 @@ def made(app: App = APP, command: str = "./run") -> Any:
         space=Space(guid="s", name="dev", organization="o"),
         organization=Organization(guid="o", name="system"),
         cf_api="https://api.sys.mesh.lab",
-        command=command,
         uris=["mine.istio.mesh.lab/p"],
         internal_hosts=["b.apps.internal", "a.apps.internal"],
     )
@@ -67,7 +66,7 @@ def test_the_environment_is_cfs() -> None:
 
 
 def test_the_launcher_gets_the_command_and_limits_follow_the_app() -> None:
-    lrp = made()
+    lrp = made(replace(APP, command="./run"))
     run = lrp.action.run_action
     assert (run.path, list(run.args)) == ("/tmp/lifecycle/launcher", ["app", "./run", ""])
     assert run.resource_limits.nofile == 16384 and run.log_source == "APP/PROC/WEB"
