@@ -15,6 +15,7 @@ from meshnet.capi import (
     apps_api,
     builds_api,
     deployments_api,
+    destinations_api,
     domains_api,
     droplets_api,
     jobs_api,
@@ -22,6 +23,7 @@ from meshnet.capi import (
     processes_api,
     root_api,
     routes_api,
+    v2_api,
 )
 from meshnet.capi.errors import ApiError, bad_query, unprocessable
 from meshnet.capi.service import Service, Svc
@@ -31,7 +33,7 @@ _MODULES = (
     *(root_api, uaa_api, jobs_api),
     *(apps_api, app_parts_api, processes_api),
     *(packages_api, builds_api, droplets_api, deployments_api),
-    *(domains_api, routes_api),
+    *(domains_api, routes_api, destinations_api, v2_api),
 )
 _UNKNOWN = ApiError(404, 10000, "CF-NotFound", "Unknown request")
 _POLICY = "/networking/{rest:path}"
@@ -74,7 +76,8 @@ async def _policy(request: Request, service: Svc) -> Response:
 
 async def _api_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, ApiError)
-    return JSONResponse(exc.body(), status_code=exc.status)
+    body = exc.v2_body() if request.url.path.startswith("/v2/") else exc.body()
+    return JSONResponse(body, status_code=exc.status)
 
 
 async def _invalid(request: Request, exc: Exception) -> JSONResponse:

@@ -16,6 +16,10 @@ class ApiError(InputError):
         """The JSON body."""
         return {"errors": self.entries()}
 
+    def v2_body(self) -> dict[str, object]:
+        """The JSON body of the v2 API."""
+        return {"description": self.detail, "error_code": self.title, "code": self.code}
+
     def entries(self) -> list[dict[str, object]]:
         """What the body, or a failed job, lists."""
         return [{"code": self.code, "title": self.title, "detail": self.detail}]

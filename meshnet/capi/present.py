@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from meshnet.capi.domains import Domain
-from meshnet.capi.records import Records, Route
 from meshnet.capi.tables import Record, shown_time
 from meshnet.capi.tenancy_records import Organization, Space
 
@@ -46,45 +44,3 @@ def space(record: Space) -> dict[str, Any]:
     """A space."""
     relationships = to_one(organization=record.organization)
     return {**base(record), "name": record.name, "relationships": relationships}
-
-
-def domain(record: Domain) -> dict[str, Any]:
-    """A shared domain."""
-    return {
-        **base(record),
-        "metadata": record.metadata,
-        "name": record.name,
-        "internal": record.internal,
-        "router_group": None,
-        "supported_protocols": ["http"],
-        "relationships": {
-            **to_one(organization=record.organization),
-            "shared_organizations": {"data": [{"guid": guid} for guid in record.shared]},
-        },
-    }
-
-
-def destination(record: Any) -> dict[str, Any]:
-    """One destination of a route."""
-    return {
-        "guid": record.guid,
-        "app": {"guid": record.app, "process": {"type": "web"}},
-        "weight": record.weight,
-        "port": 8080,
-        "protocol": "http1",
-    }
-
-
-def route(records: Records, record: Route) -> dict[str, Any]:
-    """A route."""
-    return {
-        **base(record),
-        "metadata": record.metadata,
-        "protocol": "http",
-        "host": record.host,
-        "path": record.path,
-        "port": None,
-        "url": records.fqdn(record) + record.path,
-        "destinations": [destination(d) for d in record.destinations],
-        "relationships": to_one(space=record.space, domain=record.domain),
-    }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from meshnet.capi import rolling
 from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package
 from meshnet.capi.domains import Domains
 from meshnet.capi.jobs import Jobs
-from meshnet.capi.tables import Changes, Record, Table, new_guid
+from meshnet.capi.route_records import Route, Routes
+from meshnet.capi.tables import Changes, Record, Table
 from meshnet.capi.tenancy_records import (
     DEFAULT_QUOTA,
     FeatureFlag,
@@ -29,82 +30,8 @@ log = logging.getLogger("meshnet")
 
 
 @dataclass(frozen=True)
-class Destination:
-    """One app that a route leads to; weight None = all alike."""
-
-    app: str
-    guid: str = field(default_factory=new_guid)
-    weight: int | None = None
-
-
-@dataclass(frozen=True)
-class Route(Record):
-    """A route; `domain` is a domain's guid."""
-
-    host: str = ""
-    path: str = ""
-    domain: str = ""
-    space: str = ""
-    destinations: tuple[Destination, ...] = ()
-
-
-@dataclass(frozen=True)
 class Departed(Record):
     """An app that was deleted and whose policies the policy server may still have."""
-
-
-def route_key(route: Route) -> tuple[str, str, str]:
-    """What no two routes have in common; hosts are alike whatever their case."""
-    return route.domain, route.host.lower(), route.path
-
-
-class Routes(Table[Route]):
-    """Routes, found by what makes them unique and by the apps they lead to.
-
-    Routes of a domain that the lab file names no longer stay in the store and are not seen.
-    """
-
-    def __init__(self, store: Store, domains: Domains) -> None:
-        super().__init__(store, Route, "Route")
-        self._by_key: dict[tuple[str, str, str], str] = {}
-        self._by_app: dict[str, set[str]] = {}
-        loaded, self._rows = self._rows, {}
-        for route in loaded.values():
-            if domains.find(route.domain):
-                self._set(route)
-            else:
-                log.warning("route %s: the lab has its domain no longer; ignored", route.host)
-
-    def same(self, route: Route) -> bool:
-        """Whether there is a route of the same domain, host and path."""
-        return route_key(route) in self._by_key
-
-    def of_app(self, app_guid: str) -> list[Route]:
-        """The routes that lead to an app, oldest first."""
-        found = (self._rows[guid] for guid in self._by_app.get(app_guid, ()))
-        return sorted(found, key=lambda r: (r.created_at, r.guid))
-
-    def _set(self, record: Route) -> None:
-        self._drop(record.guid)
-        super()._set(record)
-        self._by_key[route_key(record)] = record.guid
-        for destination in record.destinations:
-            self._by_app.setdefault(destination.app, set()).add(record.guid)
-
-    def _drop(self, guid: str) -> None:
-        if (old := self._rows.get(guid)) is None:
-            return
-        super()._drop(guid)
-        self._by_key.pop(route_key(old), None)
-        for destination in old.destinations:
-            guids = self._by_app.get(destination.app, set())
-            guids.discard(guid)
-            if not guids:
-                self._by_app.pop(destination.app, None)
-
-    def _load(self, value: Mapping[str, Any]) -> Route:
-        destinations = tuple(Destination(**d) for d in value["destinations"])
-        return Route(**{**value, "destinations": destinations})
 
 
 class Records:

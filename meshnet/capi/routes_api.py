@@ -1,21 +1,22 @@
-"""Routes and their destinations."""
+"""Routes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse
 
-from meshnet.capi import present, validate
+from meshnet.capi import route_present, routing
 from meshnet.capi.errors import not_found, unprocessable
 from meshnet.capi.jobs_api import accepted
-from meshnet.capi.listing import Collection, listed
-from meshnet.capi.records import Destination, Records, Route
-from meshnet.capi.service import Body, Service, Svc, ToOne, User, taken
+from meshnet.capi.listing import Collection, included, listed
+from meshnet.capi.metadata import Metadata, MetadataPatch, applied
+from meshnet.capi.permissions import Permissions
+from meshnet.capi.records import Records
+from meshnet.capi.route_records import Route
+from meshnet.capi.service import Base, Body, Service, Svc, ToOne, User
 
 router = APIRouter()
 
@@ -30,176 +31,124 @@ class RouteRelationships(Body):
 class NewRoute(Body):
     """POST /v3/routes."""
 
-    host: str = ""
-    path: str = ""
+    host: str | None = None
+    path: str | None = None
     port: int | None = None
     relationships: RouteRelationships
+    metadata: Metadata | None = None
 
 
-ROUTES = Collection[Route](
-    filters={
-        "hosts": "host",
-        "paths": "path",
-        "domain_guids": "domain",
-        "space_guids": "space",
-        "app_guids": lambda route: [d.app for d in route.destinations],
-    },
-)
+def _collection(records: Records, base: str) -> Collection[Route]:
+    """What lists of routes understand."""
+
+    def organization(route: Route) -> str:
+        return records.spaces.get(route.space).organization
+
+    return Collection(
+        filters={
+            "hosts": "host",
+            "paths": "path",
+            "domain_guids": "domain",
+            "space_guids": "space",
+            "organization_guids": organization,
+            "app_guids": lambda route: [d.app for d in route.destinations],
+            # HTTP routes have no port: CC's clients ask for 0 where they mean none.
+            "ports": lambda route: "0",
+        },
+        includes=route_present.includes(records, base),
+    )
+
+
+def _listed(request: Request, service: Service, user: Permissions, routes: Any) -> dict[str, Any]:
+    records, base = service.records, str(request.base_url).rstrip("/")
+    seen = (r for r in routes if user.sees_routes(r.space))
+    show = partial(route_present.route, records, base)
+    return listed(request, _collection(records, base), seen, show)
+
+
+def visible(service: Service, user: Permissions, guid: str) -> Route:
+    """One route that somebody may see. Raises ApiError 404."""
+    route = service.records.routes.get(guid)
+    if not user.sees_routes(route.space):
+        raise not_found("Route")
+    return route
 
 
 @router.get("/v3/routes")
 async def routes(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List routes."""
-    return listed(request, ROUTES, service.records.routes, partial(present.route, service.records))
+    return _listed(request, service, user, service.records.routes)
 
 
 @router.post("/v3/routes", status_code=201)
-async def create(body: NewRoute, service: Svc, user: User) -> dict[str, Any]:
+async def create(body: NewRoute, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """Create a route without destinations."""
     records = service.records
-    space = records.spaces.find(body.relationships.space.data.guid)
+    space = user.visible_space(body.relationships.space.data.guid)
     domain = records.domains.find(body.relationships.domain.data.guid)
-    if space is None or domain is None:
-        what = "space" if space is None else "domain"
-        raise unprocessable(f"Invalid {what}. Ensure that the {what} exists and you have access.")
+    if space is None:
+        raise _invalid("space")
+    if domain is None or not routing.sees_domain(user, domain):
+        raise _invalid("domain")
+    user.write(space.guid)
     if body.port is not None:
         raise unprocessable("Routes with protocol 'http' do not support ports.")
-    validate.host(body.host, domain)
-    validate.path(body.path, domain)
-    route = Route(host=body.host, path=body.path, domain=domain.guid, space=space.guid)
-    _check_free(records, route)
-    records.routes.put(route)
-    await service.sync.route_changed(None, route)
-    return present.route(records, route)
+    wanted = Route(host=body.host or "", path=body.path or "", domain=domain.guid, space=space.guid)
+    route = await routing.create(service, user, applied(wanted, body.metadata))
+    return route_present.route(records, base, route)
 
 
-def _check_free(records: Records, route: Route) -> None:
-    domain = records.domains.get(route.domain).name
-    path = f" and path '{route.path}'" if route.path else ""
-    taken(
-        records.routes.same(route),
-        f"Route already exists with host '{route.host}'{path} for domain '{domain}'.",
+def _invalid(what: str) -> Exception:
+    return unprocessable(
+        f"Invalid {what}. Ensure that the {what} exists and you have access to it."
     )
 
 
 @router.get("/v3/routes/{guid}")
-async def show(guid: str, service: Svc, user: User) -> dict[str, Any]:
+async def show(guid: str, request: Request, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """One route."""
-    return present.route(service.records, service.records.routes.get(guid))
+    route = visible(service, user, guid)
+    return {
+        **route_present.route(service.records, base, route),
+        **included(request, _collection(service.records, base), route),
+    }
+
+
+@router.patch("/v3/routes/{guid}")
+async def change(
+    guid: str, body: MetadataPatch, service: Svc, user: User, base: Base
+) -> dict[str, Any]:
+    """Change a route's metadata."""
+    route = visible(service, user, guid)
+    user.write(route.space)
+    route = service.records.routes.put(applied(route, body.metadata))
+    return route_present.route(service.records, base, route)
 
 
 @router.delete("/v3/routes/{guid}", status_code=202)
 async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
     """Delete a route with its mappings."""
-    route = service.records.routes.get(guid)
-    with service.records.changes() as changes:
-        service.records.routes.delete(guid, changes)
-        job = service.records.jobs.done("route.delete", changes)
-    await service.sync.route_changed(route, None)
-    return accepted(request, job)
+    route = visible(service, user, guid)
+    user.write(route.space)
+    return accepted(request, await routing.delete(service, [route], "route.delete"))
 
 
 @router.get("/v3/apps/{guid}/routes")
 async def app_routes(guid: str, request: Request, service: Svc, user: User) -> dict[str, Any]:
     """The routes that lead to an app."""
-    service.records.apps.get(guid)
-    found = service.records.routes_of(guid)
-    return listed(request, ROUTES, found, partial(present.route, service.records))
+    user.app(guid)
+    return _listed(request, service, user, service.records.routes_of(guid))
 
 
-class DestinationProcess(Body):
-    """The process of a destination: web."""
-
-    type: str = "web"
-
-
-class DestinationApp(Body):
-    """The app of a destination."""
-
-    guid: str
-    process: DestinationProcess = DestinationProcess()
-
-
-class NewDestination(Body):
-    """One destination to add."""
-
-    app: DestinationApp
-    weight: int | None = None
-    port: int | None = None
-    protocol: str | None = None
-
-
-class NewDestinations(Body):
-    """POST and PATCH destinations."""
-
-    destinations: list[NewDestination]
-
-
-def _checked(service: Service, wanted: Iterable[NewDestination]) -> list[Destination]:
-    found = []
-    for one in wanted:
-        if service.records.apps.find(one.app.guid) is None:
-            raise unprocessable(f'App(s) with guid(s) "{one.app.guid}" do not exist.')
-        if one.app.process.type != "web" or one.port not in (None, 8080):
-            raise unprocessable("Destinations lead to process 'web' on port 8080.")
-        found.append(Destination(app=one.app.guid, weight=one.weight))
-    validate.weights(d.weight for d in found)
-    return found
-
-
-async def _save(service: Service, before: Route, destinations: list[Destination]) -> Route:
-    after = replace(before, destinations=tuple(destinations))
-    service.records.routes.put(after)
-    await service.sync.route_changed(before, after)
-    return after
-
-
-def _shown(route: Route) -> dict[str, Any]:
-    return {"destinations": [present.destination(d) for d in route.destinations]}
-
-
-@router.get("/v3/routes/{guid}/destinations")
-async def destinations(guid: str, service: Svc, user: User) -> dict[str, Any]:
-    """A route's destinations."""
-    return _shown(service.records.routes.get(guid))
-
-
-@router.post("/v3/routes/{guid}/destinations")
-async def add(guid: str, body: NewDestinations, service: Svc, user: User) -> dict[str, Any]:
-    """Map apps; one that is mapped already stays as it is."""
-    route = service.records.routes.get(guid)
-    new = _checked(service, body.destinations)
-    if any(d.weight is not None for d in new):
-        raise unprocessable("Weighted destinations cannot be added: replace them all with PATCH.")
-    if any(d.weight is not None for d in route.destinations):
+@router.delete("/v3/spaces/{guid}/routes", status_code=202)
+async def delete_unmapped(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
+    """Delete the routes of a space that lead nowhere."""
+    if request.query_params.get("unmapped") != "true":
         raise unprocessable(
-            "Destinations cannot be inserted when there are weighted destinations already."
+            "Mass delete not supported for mapped routes."
+            " Use 'unmapped=true' parameter to delete all unmapped routes."
         )
-    present_apps = {d.app for d in route.destinations}
-    added = [d for d in new if d.app not in present_apps]
-    return _shown(await _save(service, route, [*route.destinations, *added]))
-
-
-@router.patch("/v3/routes/{guid}/destinations")
-async def replace_all(guid: str, body: NewDestinations, service: Svc, user: User) -> dict[str, Any]:
-    """Replace all destinations, with weights or without."""
-    route = service.records.routes.get(guid)
-    new = _checked(service, body.destinations)
-    if len({d.app for d in new}) != len(new):
-        raise unprocessable("Destinations cannot contain duplicate entries")
-    kept = {d.app: d.guid for d in route.destinations}
-    new = [replace(d, guid=kept.get(d.app, d.guid)) for d in new]
-    return _shown(await _save(service, route, new))
-
-
-@router.delete("/v3/routes/{guid}/destinations/{destination}", status_code=204)
-async def remove(guid: str, destination: str, service: Svc, user: User) -> Response:
-    """Unmap one destination."""
-    route = service.records.routes.get(guid)
-    left = [d for d in route.destinations if d.guid != destination]
-    if len(left) == len(route.destinations):
-        raise not_found("Destination")
-    if any(d.weight is not None for d in route.destinations):
-        raise unprocessable("Cannot unmap weighted routes. Replace the destinations with PATCH.")
-    await _save(service, route, left)
-    return Response(status_code=204)
+    space = user.space(guid)
+    user.write(space.guid)
+    routes = [r for r in service.records.routes if r.space == guid and not r.destinations]
+    return accepted(request, await routing.delete(service, routes, "space.delete_unmapped_routes"))

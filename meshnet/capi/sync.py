@@ -13,7 +13,8 @@ import httpx
 
 from meshnet.capi.app_records import STARTED, WEB, App
 from meshnet.capi.lrp import desired_lrp, internal_routes, is_ours
-from meshnet.capi.records import Records, Route
+from meshnet.capi.records import Records
+from meshnet.capi.route_records import Route
 from meshnet.model import routes as model
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
 from meshnet.wire.bbs_client import BbsClient
@@ -147,15 +148,15 @@ class Sync:
             assert before is not None
             await self._copilot.delete_route(before.guid)
             return
-        old = {d.app: d.weight or 1 for d in before.destinations} if before else None
+        old = _mapped(before) if before else None
         if old is None:
             await self._copilot.upsert_route(self._copilot_route(after))
-        new = {d.app: d.weight or 1 for d in after.destinations}
-        for app, weight in new.items():
-            if (old or {}).get(app) != weight:
-                await self._copilot.map_route(after.guid, app, weight)
-        for app in (old or {}).keys() - new.keys():
-            await self._copilot.unmap_route(after.guid, app)
+        new = _mapped(after)
+        for process, weight in new.items():
+            if (old or {}).get(process) != weight:
+                await self._copilot.map_route(after.guid, process, weight)
+        for process in (old or {}).keys() - new.keys():
+            await self._copilot.unmap_route(after.guid, process)
 
     async def _push_internal_hosts(self, before: Route | None, after: Route | None) -> None:
         touched = {d.app for r in (before, after) if r for d in r.destinations}
@@ -188,7 +189,7 @@ class Sync:
         istio = [r for r in self._records.routes if self._records.domains.get(r.domain).istio]
         await self._copilot.bulk_sync(
             [self._copilot_route(r) for r in istio],
-            {(r.guid, d.app): d.weight or 1 for r in istio for d in r.destinations},
+            {(r.guid, p): weight for r in istio for p, weight in _mapped(r).items()},
             {v[0].guid: [one.process_guid for one in v] for v in self._started()},
         )
 
@@ -244,8 +245,14 @@ class Sync:
             records.fqdn(r).lower()
             for r in records.routes_of(app.guid)
             if records.domains.get(r.domain).internal
+            and any(d.process_guid == app.guid for d in r.destinations)
         ]
 
     def _copilot_route(self, route: Route) -> model.Route:
         internal = self._records.domains.get(route.domain).internal
         return model.Route(route.guid, self._records.fqdn(route), route.path, internal)
+
+
+def _mapped(route: Route) -> dict[str, int]:
+    """The processes a route leads to, with their weights."""
+    return {d.process_guid: d.weight or 1 for d in route.destinations}

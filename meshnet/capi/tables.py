@@ -83,8 +83,10 @@ class Table(Generic[R]):
         return iter(self._rows.values())
 
     def put(self, record: R, changes: Changes | None = None) -> R:
-        """Write a record; returns it, with its `updated_at` where it was there before."""
-        if record.guid in self._rows:
+        """Write a record; returns it, with its `updated_at` where it was another before."""
+        if (old := self._rows.get(record.guid)) == record:
+            return record
+        if old:
             record = replace(record, updated_at=now())
         (changes.tx if changes else self._store).put(self._what, record.guid, asdict(record))
         self._apply(lambda: self._set(record), changes)

@@ -28,6 +28,8 @@ def name(value: str) -> None:
 def host(value: str, domain: Domain) -> None:
     """A route's host in a domain."""
     if not value:
+        if domain.organization:
+            return
         raise unprocessable("Missing host. Routes in shared domains must have a host defined.")
     if len(value) > MAX_HOST:
         raise unprocessable(f"Host is too long (maximum is {MAX_HOST} characters)")

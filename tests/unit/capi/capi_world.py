@@ -21,6 +21,8 @@ from meshnet.capi.app import application
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
+from meshnet.capi.tenancy_records import Role
+from meshnet.capi.uaa.directory import UaaUser, hash_password
 from meshnet.capi.uaa.keys import KeyRing
 from meshnet.capi.uaa.tokens import Tokens
 from meshnet.model.errors import NotFound, PeerError
@@ -170,6 +172,23 @@ class World:
         assert reply.status_code == 200, reply.text
         return str(reply.json()["access_token"])
 
+    def user(self, name: str, **roles: str) -> str:
+        """Make a user and give them roles, each a type and the guid of what it is for."""
+        directory = self.records.uaa
+        password = hash_password("pw", cost=directory.cost)
+        guid = directory.users.put(UaaUser(username=name, password=password)).guid
+        for kind, target in roles.items():
+            self.records.roles.put(Role(type=kind, user=guid, target=target))
+        return guid
+
+    def organization(self, name: str) -> str:
+        return str(self.ask("POST", "/v3/organizations", {"name": name}, 201)["guid"])
+
+    def space_in(self, organization: str, name: str) -> str:
+        relationships = {"organization": {"data": {"guid": organization}}}
+        body = {"name": name, "relationships": relationships}
+        return str(self.ask("POST", "/v3/spaces", body, 201)["guid"])
+
     def ask(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
         reply = self.http.request(method, path, json=body)
         if status is not None:
@@ -212,12 +231,12 @@ class World:
         files = {"bits": ("droplet.tgz", bits, "application/octet-stream")}
         return self.http.post(f"/v3/droplets/{droplet}/upload", files=files)
 
-    def route_body(self, domain: str, host: str, path: str = "") -> dict[str, Any]:
+    def route_body(self, domain: str, host: str, path: str = "", space: str = "") -> dict[str, Any]:
         return {
             "host": host,
             "path": path,
             "relationships": {
-                "space": {"data": {"guid": self.space}},
+                "space": {"data": {"guid": space or self.space}},
                 "domain": {"data": {"guid": self.domain(domain)}},
             },
         }

@@ -21,7 +21,7 @@ def test_public_documents_need_no_token_and_all_else_does(tmp_path: Path) -> Non
         assert w.refused("GET", "/v3/apps", None, 401) == "Invalid Auth Token"
         del w.http.headers["authorization"]
         assert w.refused("GET", "/v3/apps", None, 401) == "Authentication error"
-        assert w.refused("GET", "/v2/nothing", None, 404) == "Unknown request"
+        assert w.refused("GET", "/v3/nothing", None, 404) == "Unknown request"
 
 
 def test_an_app_without_droplet_or_command_does_not_start(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -243,6 +243,7 @@ def test_old_jobs_make_room_for_new_ones(w: World, monkeypatch: pytest.MonkeyPat
 def test_a_record_that_changes_says_when(w: World) -> None:
     org = w.records.organizations.all()[0]
     assert org.updated_at == ""
-    changed = w.records.organizations.put(org)
+    assert w.records.organizations.put(org) == org
+    changed = w.records.organizations.put(replace(org, name="other"))
     assert changed.created_at == org.created_at < changed.updated_at
     assert w.records.organizations.get(org.guid) == changed
