@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
+from meshnet.capi import flags, quotas
 from meshnet.capi.domains import Domain, parents
 from meshnet.capi.errors import unprocessable
 from meshnet.capi.permissions import Permissions
@@ -91,6 +92,8 @@ def owners(
     if org is None:
         raise _no_org(asked.organization_guid)
     user.write_org(org.guid)
+    flags.require(user, "private_domain_creation")
+    quotas.check_domain(service.records, org.guid)
     return org.guid, sharable(service, user, asked.shared_guids, org.guid)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from meshnet.capi import domain_rules, route_present, routing
+from meshnet.capi import domain_rules, removal, route_present, routing
 from meshnet.capi.domains import Domain
 from meshnet.capi.errors import not_found, unprocessable
 from meshnet.capi.jobs_api import accepted
@@ -141,12 +141,8 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
         raise unprocessable(
             "This domain is shared with other organizations. Unshare before deleting."
         )
-    records = service.records
-    await routing.delete(service, records.routes.of_domain(guid), "domain.delete_routes")
-    with records.changes() as changes:
-        records.domains.delete(guid, changes)
-        job = records.jobs.done("domain.delete", changes)
-    return accepted(request, job)
+    gone = removal.of_domain(service.records, domain)
+    return accepted(request, await removal.carry_out(service, gone, "domain.delete"))
 
 
 @router.get("/v3/domains/{guid}/route_reservations")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from meshnet.capi.app_records import App, Build, Deployment, Droplet, Package
 from meshnet.capi.domains import Domain
 from meshnet.capi.jobs import Job
-from meshnet.capi.records import Departed, Records, Route
+from meshnet.capi.records import Departed, Records
+from meshnet.capi.route_records import Route
 from meshnet.capi.service import Service
 from meshnet.capi.tables import Changes
 from meshnet.capi.tenancy_records import Organization, Quota, Role, Space, User
@@ -50,7 +51,19 @@ def of_organization(records: Records, organization: Organization) -> Removal:
     found.roles += records.roles.at(guid)
     found.space_quotas = [q for q in records.space_quotas if q.organization == guid]
     found.domains = [d for d in records.domains if d.organization == guid]
+    # Other organizations that a domain was shared with may have routes in it.
+    known = {route.guid for route in found.routes}
+    found.routes += [r for r in _in_domains(records, found.domains) if r.guid not in known]
     return found
+
+
+def of_domain(records: Records, domain: Domain) -> Removal:
+    """A domain with its routes."""
+    return Removal(domains=[domain], routes=_in_domains(records, [domain]))
+
+
+def _in_domains(records: Records, domains: list[Domain]) -> list[Route]:
+    return [route for domain in domains for route in records.routes.of_domain(domain.guid)]
 
 
 def of_user(records: Records, user: User) -> Removal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from meshnet.capi import validate
+from meshnet.capi import flags, quotas, validate
 from meshnet.capi.domains import Domain
 from meshnet.capi.errors import unprocessable
 from meshnet.capi.jobs import Job
@@ -35,6 +35,7 @@ async def create(service: Service, user: Permissions, route: Route) -> Route:
 
 def check_new(records: Records, user: Permissions, route: Route) -> None:
     """Refuse a route that CC would refuse. Raises ApiError 422, 403."""
+    flags.require(user, "route_creation")
     domain, space = records.domains.get(route.domain), records.spaces.get(route.space)
     if not usable(domain, space.organization):
         org = records.organizations.get(space.organization).name
@@ -54,6 +55,7 @@ def check_new(records: Records, user: Permissions, route: Route) -> None:
     if route.host and records.domains.named(name):
         raise unprocessable(f"Route conflicts with domain '{name}'.")
     _check_free(records, route, domain)
+    quotas.check_route(records, route.space)
 
 
 def _check_free(records: Records, route: Route, domain: Domain) -> None:

@@ -86,10 +86,11 @@ class Sync:
         async def push() -> None:
             route = after or before
             assert route is not None
-            domain = self._records.domains.get(route.domain)
-            if domain.istio:
+            # Of a domain that went along with its routes nothing is known any more.
+            domain = self._records.domains.find(route.domain)
+            if domain is None or domain.istio:
                 await self._push_route(before, after)
-            if domain.internal:
+            if domain is None or domain.internal:
                 await self._push_internal_hosts(before, after)
 
         await self._push(push)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from capi_world import DOMAINS, EXTERNAL, PLAIN, VIPS, World, world
+
+from meshnet.capi.tenancy_records import FeatureFlag
 
 
 @pytest.fixture
@@ -227,3 +230,18 @@ def test_what_roles_allow(w: World) -> None:
     w.sign_in("stranger")
     assert names(w) == [EXTERNAL, VIPS, PLAIN]
     w.refused("GET", f"/v3/domains/{guid}", None, 404)
+
+
+def test_quotas_and_flags_hold_private_domains_back(w: World) -> None:
+    org = w.organization("one")
+    w.user("manager", organization_manager=org)
+    quota = w.records.organization_quotas.all()[0]
+    w.records.organization_quotas.put(replace(quota, domains={"total_domains": 1}))
+    made(w, "one.com", **of(org))
+    says = w.refused("POST", "/v3/domains", {"name": "two.com", **of(org)})
+    assert says == 'The number of private domains exceeds the quota for organization "one"'
+    w.records.organization_quotas.put(replace(quota, domains={"total_domains": None}))
+    w.records.feature_flags.put(FeatureFlag(guid="private_domain_creation", enabled=False))
+    w.sign_in("manager")
+    says = w.refused("POST", "/v3/domains", {"name": "two.com", **of(org)}, 403)
+    assert says == "Feature Disabled: private_domain_creation"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from capi_world import DOMAINS, EXTERNAL, PLAIN, VIPS, World, world
+
+from meshnet.capi.tenancy_records import FeatureFlag
 
 
 @pytest.mark.parametrize(
@@ -371,3 +374,21 @@ def test_what_roles_allow(tmp_path: Path) -> None:
         assert w.refused("POST", "/v3/routes", create).startswith("Invalid space. Ensure that")
         w.sign_in()
         w.ask("POST", "/v3/routes", wild, 201)
+
+
+def test_quotas_and_flags_hold_routes_back(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        w.route(EXTERNAL, "one")
+        body, space = w.route_body(EXTERNAL, "two"), w.space
+        quota = w.records.organization_quotas.all()[0]
+        w.records.organization_quotas.put(replace(quota, routes={"total_routes": 1}))
+        says = w.refused("POST", "/v3/routes", body)
+        assert says == "Routes quota exceeded for organization 'system'."
+        w.records.organization_quotas.put(replace(quota, routes={"total_routes": None}))
+        w.user("dev", space_developer=space)
+        w.records.feature_flags.put(FeatureFlag(guid="route_creation", enabled=False))
+        w.sign_in("dev")
+        says = w.refused("POST", "/v3/routes", body, 403)
+        assert says == "Feature Disabled: route_creation"
+        w.sign_in()
+        w.ask("POST", "/v3/routes", body, 201)
