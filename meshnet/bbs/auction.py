@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from meshnet.bbs import converge
-from meshnet.bbs.cells import Cells
+from meshnet.bbs.cells import Cell, Cells
 from meshnet.bbs.lrps import Lrps
+from meshnet.bbs.moves import Moves
 from meshnet.bbs.table import Key, key_of
 from meshnet.model.errors import MeshnetError
 from meshnet.store import Store
@@ -23,7 +24,7 @@ class Auction:
     """Acts on events and timers; each act costs what it changes."""
 
     def __init__(self, lrps: Lrps, store: Store) -> None:
-        self._lrps = lrps
+        self._lrps, self._moves = lrps, Moves(lrps)
         self.cells = Cells(store, self._lost)
         self._timers: dict[Key, asyncio.TimerHandle] = {}
 
@@ -40,10 +41,11 @@ class Auction:
             self._await_restart(lrp)
         self.place_unclaimed()
 
-    def present(self, cell_id: str, address: str, ttl_seconds: float, room: int = 0) -> None:
-        """A cell says that it lives; instances that wait for a cell are placed."""
-        if self.cells.present(cell_id, address, ttl_seconds, room):
-            log.info("cell %s is present at %s", cell_id, address)
+    def present(self, cell_id: str, cell: Cell, ttl_seconds: float) -> None:
+        """A cell says that it lives; what it had is trusted again, and what waits is placed."""
+        if self.cells.present(cell_id, cell, ttl_seconds):
+            log.info("cell %s is present at %s", cell_id, cell.address)
+            self._moves.cell_back(cell_id)
             self.place_unclaimed()
 
     def place_unclaimed(self) -> None:
@@ -79,7 +81,7 @@ class Auction:
             self._arm(key, _RETRY_SECONDS)
 
     def _lost(self, cell_id: str) -> None:
-        self._place(self._lrps.renew_lost(cell_id))
+        self._place(self._moves.cell_lost(cell_id))
 
     def _place(self, keys: list[Key]) -> None:
-        self._lrps.place(keys, self.cells.alive(), self.cells.room())
+        self._lrps.place(keys, self.cells.open(), self.cells.rooms())

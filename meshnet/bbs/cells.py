@@ -6,7 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
+from meshnet.bbs.converge import Room
 from meshnet.model.errors import InputError, MeshnetError
 from meshnet.store import Store
 
@@ -14,6 +17,20 @@ log = logging.getLogger("meshnet")
 _CELL = "cell"
 _LATE_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell says of itself.
+
+    Attributes:
+        address: where its agent is.
+        evacuating: nothing new is to go there.
+    """
+
+    address: str = ""
+    room: Room = field(default_factory=Room)
+    evacuating: bool = False
 
 
 class Cells:
@@ -27,52 +44,46 @@ class Cells:
     def __init__(self, store: Store, lost: Callable[[str], None]) -> None:
         self._store, self._lost = store, lost
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._heard: dict[str, str] = {}
-        self._room: dict[str, int] = {}
+        self._known: dict[str, Cell] = {}
+        self._heard: set[str] = set()
 
     def resume(self, holders: Iterable[str], seconds: float) -> None:
         """After a start: `seconds` for every cell known or holding instances to speak up."""
-        for cell_id in {*self._store.list(_CELL), *holders}:
+        for cell_id, row in self._store.list(_CELL).items():
+            self._known[cell_id] = _cell(row)
+        for cell_id in {*self._known, *holders}:
+            self._known.setdefault(cell_id, Cell())
             self._arm(cell_id, seconds)
-            self._take_room(cell_id, (self._store.get(_CELL, cell_id) or {}).get("room", 0))
 
-    def present(self, cell_id: str, address: str, seconds: float, room: int = 0) -> bool:
-        """A cell says that it lives for `seconds` more; whether that is news.
-
-        Args:
-            room: how many instances it takes; 0 = any number.
+    def present(self, cell_id: str, cell: Cell, seconds: float) -> bool:
+        """A cell says that it lives for `seconds` more; whether anything of that is news.
 
         Raises:
-            InputError: it has no id.
+            InputError: it has no id, or takes a negative number of something.
         """
         if not cell_id:
             raise InputError("a cell's presence needs its cell_id")
-        news = cell_id not in self._heard or self._room.get(cell_id, 0) != room
-        row = {"rep_address": address, "room": room}
-        if news and self._store.get(_CELL, cell_id) != row:
-            self._store.put(_CELL, cell_id, row)
-        self._heard[cell_id] = address
-        self._take_room(cell_id, room)
+        if cell.room.containers < 0 or cell.room.memory_mb < 0:
+            raise InputError("a cell's capacity must not be negative")
+        news = cell_id not in self._heard or self._known.get(cell_id) != cell
+        if news and self._store.get(_CELL, cell_id) != _row(cell):
+            self._store.put(_CELL, cell_id, _row(cell))
+        self._heard.add(cell_id)
+        self._known[cell_id] = cell
         self._arm(cell_id, seconds)
         return news
 
-    def alive(self) -> list[str]:
-        """Cells whose presence is not over: where instances may go."""
-        return sorted(self._timers)
+    def open(self) -> list[str]:
+        """Cells whose presence is not over and that are not being emptied."""
+        return sorted(cell for cell in self._timers if not self._known[cell].evacuating)
 
-    def room(self) -> dict[str, int]:
-        """How many instances each cell takes; a cell that has set no limit is not in it."""
-        return self._room
+    def rooms(self) -> dict[str, Room]:
+        """What each cell takes, and where it is."""
+        return {cell_id: cell.room for cell_id, cell in self._known.items()}
 
-    def _take_room(self, cell_id: str, room: int) -> None:
-        if room:
-            self._room[cell_id] = room
-        else:
-            self._room.pop(cell_id, None)
-
-    def heard(self) -> dict[str, str]:
-        """Cells that have spoken since this start, and their addresses."""
-        return dict(sorted(self._heard.items()))
+    def heard(self) -> dict[str, Cell]:
+        """Cells that have spoken since this start and are alive."""
+        return {cell_id: self._known[cell_id] for cell_id in sorted(self._heard)}
 
     def _arm(self, cell_id: str, seconds: float) -> None:
         if timer := self._timers.get(cell_id):
@@ -93,11 +104,27 @@ class Cells:
         try:
             self._store.delete(_CELL, cell_id)
             del self._timers[cell_id]
-            self._heard.pop(cell_id, None)
-            self._room.pop(cell_id, None)
+            self._heard.discard(cell_id)
+            self._known.pop(cell_id, None)
             log.warning("cell %s is gone", cell_id)
             self._lost(cell_id)
         except MeshnetError as exc:
             log.error("cell %s is gone, but %s", cell_id, exc)
+            self._known.setdefault(cell_id, Cell())
             self._arm(cell_id, _RETRY_SECONDS)
         return None
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    return {
+        "rep_address": cell.address,
+        "room": cell.room.containers,
+        "memory_mb": cell.room.memory_mb,
+        "zone": cell.room.zone,
+        "evacuating": cell.evacuating,
+    }
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    room = Room(row.get("room", 0), row.get("memory_mb", 0), row.get("zone", ""))
+    return Cell(row.get("rep_address", ""), room, row.get("evacuating", False))

@@ -1,20 +1,27 @@
-"""What each call does: request message in, response message out."""
+"""What changes BBS: request message in, response message out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from meshnet.bbs.auction import Auction
+from meshnet.bbs.cells import Cell
+from meshnet.bbs.converge import Room
+from meshnet.bbs.domains import Domains
 from meshnet.bbs.lrps import Lrps
-from meshnet.model.errors import NotFound
+from meshnet.bbs.moves import Moves
+from meshnet.bbs.reports import Reports
 from meshnet.wire.gen import bbs_pb2 as pb
 
 
 class Handlers:
     """One method per call; errors are MeshnetErrors, answered in band."""
 
-    def __init__(self, lrps: Lrps, auction: Auction) -> None:
-        self.lrps, self.auction = lrps, auction
+    def __init__(self, lrps: Lrps, auction: Auction, domains: Domains) -> None:
+        self.lrps, self.auction, self.domains = lrps, auction, domains
+        self._reports, self._moves = Reports(lrps), Moves(lrps)
+
+    # --- desired LRPs and domains ---
 
     def desire(self, request: Any) -> Any:
         """Add or take over a desired LRP."""
@@ -34,78 +41,109 @@ class Handlers:
         self.auction.place_unclaimed()  # there is room now
         return pb.DesiredLRPLifecycleResponse()
 
-    def desired_list(self, request: Any) -> Any:
-        """Desired LRPs, of a domain or of some guids where named."""
-        desired = self.lrps.desired
-        if request.process_guids:
-            found = [
-                desired[guid] for guid in dict.fromkeys(request.process_guids) if guid in desired
-            ]
-        else:
-            found = list(desired.values())
-        domain = request.domain
-        return pb.DesiredLRPsResponse(
-            desired_lrps=[lrp for lrp in found if not domain or lrp.domain == domain]
-        )
+    def upsert_domain(self, request: Any) -> Any:
+        """A domain is fresh for a while."""
+        self.domains.upsert(request.domain, request.ttl)
+        return pb.UpsertDomainResponse()
 
-    def desired_by_guid(self, request: Any) -> Any:
-        """One desired LRP."""
-        if (lrp := self.lrps.desired.get(request.process_guid)) is None:
-            raise NotFound(f"no desired LRP {request.process_guid!r}")
-        return pb.DesiredLRPResponse(desired_lrp=lrp)
+    def fresh_domains(self, request: Any) -> Any:
+        """The domains that are fresh."""
+        return pb.DomainsResponse(domains=self.domains.fresh())
 
-    def actual_list(self, request: Any) -> Any:
-        """Actual LRPs that fit every field that is set."""
-        table = self.lrps.table
-        rows = table.of_process(request.process_guid) if request.process_guid else table.all()
-        return pb.ActualLRPsResponse(actual_lrps=[lrp for lrp in rows if _fits(lrp, request)])
+    # --- what cells report ---
 
     def claim(self, request: Any) -> Any:
         """A cell takes an instance by itself."""
-        self.lrps.claim(request.process_guid, request.index, request.actual_lrp_instance_key)
+        self._reports.claim(request.process_guid, request.index, request.actual_lrp_instance_key)
         return pb.ActualLRPLifecycleResponse()
 
     def start(self, request: Any) -> Any:
         """A cell reports an instance running."""
-        self.lrps.start(
-            request.actual_lrp_key, request.actual_lrp_instance_key, request.actual_lrp_net_info
-        )
+        self._reports.start(request)
         return pb.ActualLRPLifecycleResponse()
 
     def crash(self, request: Any) -> Any:
         """A cell reports an instance's crash."""
-        key = request.actual_lrp_key
-        self.lrps.crash(key, request.actual_lrp_instance_key, request.error_message)
-        self.auction.crashed(key.process_guid, key.index)
+        self._crash(request)
+        return pb.ActualLRPLifecycleResponse()
+
+    def fail(self, request: Any) -> Any:
+        """An instance could not be placed."""
+        self._reports.fail(request.actual_lrp_key, request.error_message)
         return pb.ActualLRPLifecycleResponse()
 
     def remove_actual(self, request: Any) -> Any:
         """A cell reports that it stopped an instance."""
         given = request.HasField("actual_lrp_instance_key")
         instance = request.actual_lrp_instance_key if given else None
-        self.lrps.remove_actual(request.process_guid, request.index, instance)
+        self._reports.remove(request.process_guid, request.index, instance)
         self.auction.place_unclaimed()
         return pb.ActualLRPLifecycleResponse()
 
+    def retire(self, request: Any) -> Any:
+        """An instance is to be stopped."""
+        self._reports.retire(request.actual_lrp_key)
+        self.auction.place_unclaimed()
+        return pb.ActualLRPLifecycleResponse()
+
+    def _crash(self, request: Any) -> None:
+        key = request.actual_lrp_key
+        self._reports.crash(key, request.actual_lrp_instance_key, request.error_message)
+        self.auction.crashed(key.process_guid, key.index)
+
+    # --- what a cell that is being emptied reports; whether it is to keep the container ---
+
+    def evacuate_running(self, request: Any) -> Any:
+        """An instance runs on until its replacement does."""
+        keep = self._moves.evacuate_running(request)
+        self.auction.place_unclaimed()
+        return pb.EvacuationResponse(keep_container=keep)
+
+    def evacuate_claimed(self, request: Any) -> Any:
+        """An instance that does not run yet starts over elsewhere."""
+        self._moves.evacuate_claimed(request.actual_lrp_key, request.actual_lrp_instance_key)
+        self.auction.place_unclaimed()
+        return pb.EvacuationResponse()
+
+    def evacuate_crashed(self, request: Any) -> Any:
+        """An instance crashed meanwhile."""
+        self._crash(request)
+        return pb.EvacuationResponse()
+
+    def evacuate_stopped(self, request: Any) -> Any:
+        """An instance was stopped meanwhile."""
+        key = request.actual_lrp_key
+        self._reports.remove(key.process_guid, key.index, request.actual_lrp_instance_key)
+        self.auction.place_unclaimed()
+        return pb.EvacuationResponse()
+
+    def remove_evacuating(self, request: Any) -> Any:
+        """An evacuating instance is gone."""
+        self._moves.remove_evacuating(request.actual_lrp_key, request.actual_lrp_instance_key)
+        return pb.RemoveEvacuatingActualLRPResponse()
+
+    # --- cells ---
+
     def cells(self, request: Any) -> Any:
         """The cells that have spoken and are alive."""
-        heard = self.auction.cells.heard()
         return pb.CellsResponse(
-            cells=[pb.CellPresence(cell_id=cell, rep_address=ip) for cell, ip in heard.items()]
+            cells=[
+                pb.CellPresence(
+                    cell_id=cell_id,
+                    rep_address=cell.address,
+                    zone=cell.room.zone,
+                    capacity=pb.CellCapacity(
+                        memory_mb=cell.room.memory_mb, containers=cell.room.containers
+                    ),
+                )
+                for cell_id, cell in self.auction.cells.heard().items()
+            ]
         )
 
     def presence(self, request: Any) -> Any:
         """A cell's heart-beat."""
-        cell = request.cell
-        ttl = max(1, request.ttl_seconds)
-        self.auction.present(cell.cell_id, cell.rep_address, ttl, cell.room)
+        said = request.cell
+        room = Room(said.capacity.containers, said.capacity.memory_mb, said.zone)
+        cell = Cell(said.rep_address, room, request.evacuating)
+        self.auction.present(said.cell_id, cell, max(1, request.ttl_seconds))
         return self.cells(request)
-
-
-def _fits(lrp: Any, request: Any) -> bool:
-    key, instance = lrp.actual_lrp_key, lrp.actual_lrp_instance_key
-    return (
-        (not request.domain or key.domain == request.domain)
-        and (not request.cell_id or instance.cell_id == request.cell_id)
-        and (not request.HasField("index") or key.index == request.index)
-    )

@@ -8,8 +8,11 @@ from typing import Any
 
 from meshnet.bbs.app import application
 from meshnet.bbs.auction import Auction
+from meshnet.bbs.domains import Domains
 from meshnet.bbs.events import Hub
+from meshnet.bbs.handlers import Handlers
 from meshnet.bbs.lrps import Lrps
+from meshnet.bbs.queries import Queries
 from meshnet.bbs.work import State
 from meshnet.store import Store, hold
 from meshnet.wire import runtime
@@ -42,7 +45,7 @@ async def _serve(config: Config, store: Store) -> None:
     hub = Hub()
     lrps = Lrps(State(store, hub))
     auction = Auction(lrps, store)
-    app = application(lrps, auction, hub)
+    app = application(Handlers(lrps, auction, Domains(store)), Queries(lrps), hub)
     async with asyncio.TaskGroup() as tasks:
         host, port = config.listen_host, config.listen_port
         tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=config.tls))

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from meshnet.bbs.events import Hub
-from meshnet.bbs.table import Key, Table, key_of
+from meshnet.bbs.table import Owner, Row, Table, row_of
 from meshnet.store import Store
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
 
 _DESIRED, _ACTUAL = "desired", "actual"
+_CRASHED_FIRST, _THEN_RUNNING, _THEN_OTHERS = range(3)
 
 
 class Work:
@@ -21,8 +22,8 @@ class Work:
 
     def __init__(self) -> None:
         self.desired: dict[str, Any | None] = {}
-        self.actual: dict[Key, Any | None] = {}
-        self.events: list[tuple[str, Any, tuple[str, ...]]] = []
+        self.actual: dict[Row, Any | None] = {}
+        self._events: list[tuple[int, str, Any, tuple[str, ...]]] = []
 
     def put_desired(self, lrp: Any) -> None:
         """Write a desired LRP."""
@@ -35,13 +36,23 @@ class Work:
 
     def create(self, lrp: Any) -> None:
         """Write an instance's record that is new, and say so."""
-        self.actual[key_of(lrp)] = lrp
+        self.actual[row_of(lrp)] = lrp
         self.tell(api.CREATED, pb.ActualLRPInstanceCreatedEvent(actual_lrp=lrp), lrp)
 
     def change(self, before: Any, after: Any) -> None:
-        """Write an instance's record in place of `before`, and say so."""
+        """Write an instance's record in place of `before`, and say so.
+
+        An instance never turns into another one, or into none: that is one created and one
+        removed, as in Diego (events/calculator).
+        """
         after.modification_tag.index += 1
-        self.actual[key_of(after)] = after
+        instance = before.actual_lrp_instance_key
+        if instance.instance_guid and instance != after.actual_lrp_instance_key:
+            self.create(after)
+            self.drop(before)
+            return
+        self.actual.setdefault(row_of(before), None)
+        self.actual[row_of(after)] = after
         event = pb.ActualLRPInstanceChangedEvent(
             actual_lrp_key=after.actual_lrp_key,
             actual_lrp_instance_key=after.actual_lrp_instance_key,
@@ -52,13 +63,26 @@ class Work:
 
     def drop(self, lrp: Any) -> None:
         """Remove an instance's record, unless a new one took its place, and say so."""
-        self.actual.setdefault(key_of(lrp), None)
+        self.actual.setdefault(row_of(lrp), None)
         self.tell(api.REMOVED, pb.ActualLRPInstanceRemovedEvent(actual_lrp=lrp), lrp)
 
     def tell(self, name: str, message: Any, *lrps: Any) -> None:
         """Publish an event; `lrps` say which cells' streams it concerns (none: all)."""
         cells = tuple(lrp.actual_lrp_instance_key.cell_id for lrp in lrps)
-        self.events.append((name, message, cells))
+        self._events.append((_turn(name, lrps), name, message, cells))
+
+    def events(self) -> list[tuple[str, Any, tuple[str, ...]]]:
+        """(name, message, cells) in the order of telling: what runs before what goes, so that
+        whoever follows never finds nothing to send requests to in between.
+        """
+        return [event[1:] for event in sorted(self._events, key=lambda event: event[0])]
+
+
+def _turn(name: str, lrps: tuple[Any, ...]) -> int:
+    if name == api.CRASHED_EVENT:
+        return _CRASHED_FIRST
+    runs = name in (api.CREATED, api.CHANGED) and lrps[-1].state == api.RUNNING
+    return _THEN_RUNNING if runs else _THEN_OTHERS
 
 
 class State:
@@ -84,10 +108,10 @@ class State:
         with self._store.transaction() as tx:
             for guid, desired in work.desired.items():
                 _write(tx, _DESIRED, guid, desired)
-            for (guid, index), actual in work.actual.items():
-                _write(tx, _ACTUAL, f"{guid}/{index}", actual)
+            for row, actual in work.actual.items():
+                _write(tx, _ACTUAL, _name(row), actual)
         self._remember(work)
-        for name, message, cells in work.events:
+        for name, message, cells in work.events():
             self._hub.publish(name, message, cells)
 
     def _remember(self, work: Work) -> None:
@@ -96,16 +120,22 @@ class State:
                 self.desired.pop(guid, None)
             else:
                 self.desired[guid] = desired
-        for key, actual in work.actual.items():
+        for row, actual in work.actual.items():
             if actual is None:
-                self.table.remove(key)
+                self.table.remove(row)
             else:
                 self._take_over(actual)
 
     def _take_over(self, lrp: Any) -> None:
         desired = self.desired.get(lrp.actual_lrp_key.process_guid)
         app = (desired.log_guid if desired else "") or lrp.actual_lrp_key.process_guid
-        self.table.put(lrp, app)
+        self.table.put(lrp, Owner(app, desired.memory_mb if desired else 0))
+
+
+def _name(row: Row) -> str:
+    """A record's key in the store; guids have no slash."""
+    guid, index, presence = row
+    return f"{guid}/{index}/{presence}" if presence else f"{guid}/{index}"
 
 
 def _write(tx: Any, kind: str, key: str, message: Any | None) -> None:

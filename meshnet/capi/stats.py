@@ -27,7 +27,7 @@ def rows(
         lrps: the process's ActualLRPs.
         usage: by instance index, as `usage` is shown; what is not known is not there.
     """
-    by_index = {lrp.actual_lrp_key.index: lrp for lrp in lrps}
+    by_index = {lrp.actual_lrp_key.index: lrp for lrp in bbs_api.one_each(lrps)}
     return [_row(app, i, by_index.get(i), usage.get(i), now_ns) for i in range(app.instances)]
 
 

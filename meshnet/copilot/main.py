@@ -77,7 +77,7 @@ class Copilot:
 
     def _take_backends(self, differ: Iterable[str]) -> None:
         for diego_guid in differ:
-            self._state.mesh.set_backends(diego_guid, self._backends.of(diego_guid))
+            self._state.mesh.set_backends(diego_guid, self._backends.backends(diego_guid))
 
     async def follow(self, bbs: BbsClient) -> None:
         """List BBS's instances, then follow its events until the stream breaks.

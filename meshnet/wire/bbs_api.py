@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from meshnet.wire.gen import bbs_pb2 as pb
@@ -9,19 +10,43 @@ from meshnet.wire.gen import bbs_pb2 as pb
 CONTENT_TYPE = "application/x-protobuf"
 
 PING = "/v1/ping"
+DOMAINS = "/v1/domains/list"
+UPSERT_DOMAIN = "/v1/domains/upsert"
 DESIRE = "/v1/desired_lrp/desire.r2"
 UPDATE = "/v1/desired_lrp/update"
 REMOVE_DESIRED = "/v1/desired_lrp/remove"
 DESIRED_LIST = "/v1/desired_lrps/list.r3"
 DESIRED_BY_GUID = "/v1/desired_lrps/get_by_process_guid.r3"
+SCHEDULING_LIST = "/v1/desired_lrp_scheduling_infos/list"
+SCHEDULING_BY_GUID = "/v1/desired_lrp_scheduling_infos/get_by_process_guid"
+ROUTING_LIST = "/v1/desired_lrp_routing_infos/list"
 ACTUAL_LIST = "/v1/actual_lrps/list"
+ACTUAL_BY_GUIDS = "/v1/actual_lrps/list_by_process_guids"
+GROUP_LIST = "/v1/actual_lrp_groups/list"
+GROUPS_BY_GUID = "/v1/actual_lrp_groups/list_by_process_guid"
+GROUP_BY_INDEX = "/v1/actual_lrp_groups/get_by_process_guid_and_index"
 CLAIM = "/v1/actual_lrps/claim"
 START = "/v1/actual_lrps/start.r1"
 CRASH = "/v1/actual_lrps/crash"
+FAIL = "/v1/actual_lrps/fail"
 REMOVE_ACTUAL = "/v1/actual_lrps/remove"
+RETIRE = "/v1/actual_lrps/retire"
+EVACUATE_CLAIMED = "/v1/actual_lrps/evacuate_claimed"
+EVACUATE_CRASHED = "/v1/actual_lrps/evacuate_crashed"
+EVACUATE_STOPPED = "/v1/actual_lrps/evacuate_stopped"
+EVACUATE_RUNNING = "/v1/actual_lrps/evacuate_running.r1"
+REMOVE_EVACUATING = "/v1/actual_lrps/remove_evacuating"
 CELLS = "/v1/cells/list.r1"
 PRESENCE = "/v1/cells/presence"
 EVENTS = "/v1/events/lrp_instances.r1"
+# Diego's older names of a call that takes and answers the same.
+OLDER = {
+    START: "/v1/actual_lrps/start",
+    EVACUATE_RUNNING: "/v1/actual_lrps/evacuate_running",
+    DESIRED_LIST: "/v1/desired_lrps/list.r2",
+    DESIRED_BY_GUID: "/v1/desired_lrps/get_by_process_guid.r2",
+    EVENTS: "/v1/events/lrp_instances",
+}
 
 UNCLAIMED, CLAIMED, RUNNING, CRASHED = "UNCLAIMED", "CLAIMED", "RUNNING", "CRASHED"
 
@@ -54,7 +79,17 @@ _SHARED = (
     "since",
     "modification_tag",
     "presence",
+    "routable",
+    "availability_zone",
 )
+
+
+def one_each(lrps: Iterable[Any]) -> list[Any]:
+    """Of the ActualLRPs of each place the one that counts: that runs, and the ordinary of two."""
+    best: dict[tuple[str, int], Any] = {}
+    for lrp in sorted(lrps, key=lambda lrp: (lrp.state != RUNNING, lrp.presence)):
+        best.setdefault((lrp.actual_lrp_key.process_guid, lrp.actual_lrp_key.index), lrp)
+    return list(best.values())
 
 
 def info(lrp: Any) -> Any:

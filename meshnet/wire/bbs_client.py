@@ -136,16 +136,78 @@ class BbsClient:
         )
         await self._call(api.REMOVE_ACTUAL, request, _ACTUAL)
 
+    async def fail_actual(self, key: Any, reason: str) -> None:
+        """Report why an instance could not be placed. Raises NotFound, Conflict."""
+        request = pb.FailActualLRPRequest(actual_lrp_key=key, error_message=reason)
+        await self._call(api.FAIL, request, _ACTUAL)
+
+    async def retire_actual(self, key: Any) -> None:
+        """Have an instance stopped; it starts over if it is still desired. Raises NotFound."""
+        await self._call(api.RETIRE, pb.RetireActualLRPRequest(actual_lrp_key=key), _ACTUAL)
+
+    async def evacuate_running(self, key: Any, instance_key: Any, net_info: Any) -> bool:
+        """Report an instance that runs on a cell being emptied; whether to keep it running.
+
+        To be said again until it need not be kept: its replacement runs, or it is not wanted.
+        """
+        request = pb.EvacuateRunningActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key, actual_lrp_net_info=net_info
+        )
+        reply = await self._call(api.EVACUATE_RUNNING, request, pb.EvacuationResponse)
+        return bool(reply.keep_container)
+
+    async def evacuate_claimed(self, key: Any, instance_key: Any) -> None:
+        """Give back an instance that does not run yet. Raises NotFound."""
+        request = pb.EvacuateClaimedActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key
+        )
+        await self._call(api.EVACUATE_CLAIMED, request, pb.EvacuationResponse)
+
+    async def evacuate_crashed(self, key: Any, instance_key: Any, reason: str) -> None:
+        """Report a crash on a cell being emptied. Raises Conflict as `crash_actual`."""
+        request = pb.EvacuateCrashedActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key, error_message=reason
+        )
+        await self._call(api.EVACUATE_CRASHED, request, pb.EvacuationResponse)
+
+    async def evacuate_stopped(self, key: Any, instance_key: Any) -> None:
+        """Report an instance stopped on a cell being emptied. Raises NotFound, Conflict."""
+        request = pb.EvacuateStoppedActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key
+        )
+        await self._call(api.EVACUATE_STOPPED, request, pb.EvacuationResponse)
+
+    async def remove_evacuating(self, key: Any, instance_key: Any) -> None:
+        """Report that an evacuating instance is gone. Raises NotFound."""
+        request = pb.RemoveEvacuatingActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key
+        )
+        await self._call(api.REMOVE_EVACUATING, request, pb.RemoveEvacuatingActualLRPResponse)
+
     async def presence(
-        self, cell_id: str, rep_address: str, ttl_seconds: int, room: int = 0
+        self,
+        cell_id: str,
+        rep_address: str,
+        ttl_seconds: int,
+        room: int = 0,
+        *,
+        memory_mb: int = 0,
+        zone: str = "",
+        evacuating: bool = False,
     ) -> None:
         """Keep a cell's presence for `ttl_seconds` more.
 
         Args:
             room: how many instances it takes; 0 = any number.
+            memory_mb: how much memory they may have together; 0 = any.
+            zone: cells of one zone fail together.
+            evacuating: nothing new is to go there.
         """
-        cell = pb.CellPresence(cell_id=cell_id, rep_address=rep_address, room=room)
-        request = pb.CellPresenceRequest(cell=cell, ttl_seconds=ttl_seconds)
+        capacity = pb.CellCapacity(memory_mb=memory_mb, containers=room)
+        cell = pb.CellPresence(
+            cell_id=cell_id, rep_address=rep_address, zone=zone, capacity=capacity
+        )
+        request = pb.CellPresenceRequest(cell=cell, ttl_seconds=ttl_seconds, evacuating=evacuating)
         await self._call(api.PRESENCE, request, pb.CellsResponse)
 
     async def cells(self) -> list[Any]:
@@ -214,6 +276,7 @@ _CONFLICTS = (
     pb.Error.ActualLRPCannotBeClaimed,
     pb.Error.ActualLRPCannotBeStarted,
     pb.Error.ActualLRPCannotBeCrashed,
+    pb.Error.ActualLRPCannotBeFailed,
     pb.Error.ActualLRPCannotBeRemoved,
 )
 

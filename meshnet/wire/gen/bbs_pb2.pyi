@@ -38,6 +38,7 @@ class Error(_message.Message):
         ActualLRPCannotBeFailed: _ClassVar[Error.Type]
         ActualLRPCannotBeRemoved: _ClassVar[Error.Type]
         ActualLRPCannotBeUnclaimed: _ClassVar[Error.Type]
+        RunningOnDifferentCell: _ClassVar[Error.Type]
     UnknownError: Error.Type
     InvalidRecord: Error.Type
     InvalidRequest: Error.Type
@@ -56,6 +57,7 @@ class Error(_message.Message):
     ActualLRPCannotBeFailed: Error.Type
     ActualLRPCannotBeRemoved: Error.Type
     ActualLRPCannotBeUnclaimed: Error.Type
+    RunningOnDifferentCell: Error.Type
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     type: Error.Type
@@ -160,7 +162,7 @@ class Network(_message.Message):
     def __init__(self, properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DesiredLRP(_message.Message):
-    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "modification_tag", "network", "start_timeout_ms", "max_pids", "check_definition")
+    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "annotation", "modification_tag", "network", "start_timeout_ms", "max_pids", "check_definition")
     PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     ROOT_FS_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +176,7 @@ class DesiredLRP(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
     LOG_GUID_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_FIELD_NUMBER: _ClassVar[int]
     MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     START_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -192,12 +195,13 @@ class DesiredLRP(_message.Message):
     routes: ProtoRoutes
     log_source: str
     log_guid: str
+    annotation: str
     modification_tag: ModificationTag
     network: Network
     start_timeout_ms: int
     max_pids: int
     check_definition: CheckDefinition
-    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., start_timeout_ms: _Optional[int] = ..., max_pids: _Optional[int] = ..., check_definition: _Optional[_Union[CheckDefinition, _Mapping]] = ...) -> None: ...
+    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., annotation: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., start_timeout_ms: _Optional[int] = ..., max_pids: _Optional[int] = ..., check_definition: _Optional[_Union[CheckDefinition, _Mapping]] = ...) -> None: ...
 
 class CheckDefinition(_message.Message):
     __slots__ = ("checks", "log_source")
@@ -303,6 +307,82 @@ class DesiredLRPResponse(_message.Message):
     desired_lrp: DesiredLRP
     def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., desired_lrp: _Optional[_Union[DesiredLRP, _Mapping]] = ...) -> None: ...
 
+class DesiredLRPKey(_message.Message):
+    __slots__ = ("process_guid", "domain", "log_guid")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    LOG_GUID_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    domain: str
+    log_guid: str
+    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., log_guid: _Optional[str] = ...) -> None: ...
+
+class DesiredLRPResource(_message.Message):
+    __slots__ = ("memory_mb", "disk_mb", "root_fs", "max_pids")
+    MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    DISK_MB_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PIDS_FIELD_NUMBER: _ClassVar[int]
+    memory_mb: int
+    disk_mb: int
+    root_fs: str
+    max_pids: int
+    def __init__(self, memory_mb: _Optional[int] = ..., disk_mb: _Optional[int] = ..., root_fs: _Optional[str] = ..., max_pids: _Optional[int] = ...) -> None: ...
+
+class DesiredLRPSchedulingInfo(_message.Message):
+    __slots__ = ("desired_lrp_key", "annotation", "instances", "desired_lrp_resource", "routes", "modification_tag")
+    DESIRED_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_LRP_RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
+    desired_lrp_key: DesiredLRPKey
+    annotation: str
+    instances: int
+    desired_lrp_resource: DesiredLRPResource
+    routes: ProtoRoutes
+    modification_tag: ModificationTag
+    def __init__(self, desired_lrp_key: _Optional[_Union[DesiredLRPKey, _Mapping]] = ..., annotation: _Optional[str] = ..., instances: _Optional[int] = ..., desired_lrp_resource: _Optional[_Union[DesiredLRPResource, _Mapping]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ...) -> None: ...
+
+class DesiredLRPSchedulingInfosResponse(_message.Message):
+    __slots__ = ("error", "desired_lrp_scheduling_infos")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_LRP_SCHEDULING_INFOS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    desired_lrp_scheduling_infos: _containers.RepeatedCompositeFieldContainer[DesiredLRPSchedulingInfo]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., desired_lrp_scheduling_infos: _Optional[_Iterable[_Union[DesiredLRPSchedulingInfo, _Mapping]]] = ...) -> None: ...
+
+class DesiredLRPSchedulingInfoByProcessGuidResponse(_message.Message):
+    __slots__ = ("error", "desired_lrp_scheduling_info")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_LRP_SCHEDULING_INFO_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    desired_lrp_scheduling_info: DesiredLRPSchedulingInfo
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., desired_lrp_scheduling_info: _Optional[_Union[DesiredLRPSchedulingInfo, _Mapping]] = ...) -> None: ...
+
+class DomainsResponse(_message.Message):
+    __slots__ = ("error", "domains")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DOMAINS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    domains: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., domains: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UpsertDomainRequest(_message.Message):
+    __slots__ = ("domain", "ttl")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    ttl: int
+    def __init__(self, domain: _Optional[str] = ..., ttl: _Optional[int] = ...) -> None: ...
+
+class UpsertDomainResponse(_message.Message):
+    __slots__ = ("error",)
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
 class PortMapping(_message.Message):
     __slots__ = ("container_port", "host_port", "container_tls_proxy_port", "host_tls_proxy_port")
     CONTAINER_PORT_FIELD_NUMBER: _ClassVar[int]
@@ -360,7 +440,14 @@ class ActualLRPInternalRoute(_message.Message):
     def __init__(self, hostname: _Optional[str] = ...) -> None: ...
 
 class ActualLRP(_message.Message):
-    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "crash_count", "crash_reason", "state", "placement_error", "since", "modification_tag", "presence", "actual_lrp_internal_routes")
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "crash_count", "crash_reason", "state", "placement_error", "since", "modification_tag", "presence", "actual_lrp_internal_routes", "metric_tags", "routable", "availability_zone")
+    class MetricTagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
@@ -372,6 +459,9 @@ class ActualLRP(_message.Message):
     MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     ACTUAL_LRP_INTERNAL_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    METRIC_TAGS_FIELD_NUMBER: _ClassVar[int]
+    ROUTABLE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABILITY_ZONE_FIELD_NUMBER: _ClassVar[int]
     actual_lrp_key: ActualLRPKey
     actual_lrp_instance_key: ActualLRPInstanceKey
     actual_lrp_net_info: ActualLRPNetInfo
@@ -383,7 +473,10 @@ class ActualLRP(_message.Message):
     modification_tag: ModificationTag
     presence: Presence
     actual_lrp_internal_routes: _containers.RepeatedCompositeFieldContainer[ActualLRPInternalRoute]
-    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[Presence, str]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ...) -> None: ...
+    metric_tags: _containers.ScalarMap[str, str]
+    routable: bool
+    availability_zone: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[Presence, str]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ..., metric_tags: _Optional[_Mapping[str, str]] = ..., routable: _Optional[bool] = ..., availability_zone: _Optional[str] = ...) -> None: ...
 
 class ActualLRPsRequest(_message.Message):
     __slots__ = ("domain", "cell_id", "process_guid", "index")
@@ -405,6 +498,66 @@ class ActualLRPsResponse(_message.Message):
     actual_lrps: _containers.RepeatedCompositeFieldContainer[ActualLRP]
     def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., actual_lrps: _Optional[_Iterable[_Union[ActualLRP, _Mapping]]] = ...) -> None: ...
 
+class ActualLRPsByProcessGuidsRequest(_message.Message):
+    __slots__ = ("process_guids",)
+    PROCESS_GUIDS_FIELD_NUMBER: _ClassVar[int]
+    process_guids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, process_guids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ActualLRPsByProcessGuidsResponse(_message.Message):
+    __slots__ = ("error", "actual_lrps")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRPS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    actual_lrps: _containers.RepeatedCompositeFieldContainer[ActualLRP]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., actual_lrps: _Optional[_Iterable[_Union[ActualLRP, _Mapping]]] = ...) -> None: ...
+
+class ActualLRPGroup(_message.Message):
+    __slots__ = ("instance", "evacuating")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    EVACUATING_FIELD_NUMBER: _ClassVar[int]
+    instance: ActualLRP
+    evacuating: ActualLRP
+    def __init__(self, instance: _Optional[_Union[ActualLRP, _Mapping]] = ..., evacuating: _Optional[_Union[ActualLRP, _Mapping]] = ...) -> None: ...
+
+class ActualLRPGroupsRequest(_message.Message):
+    __slots__ = ("domain", "cell_id")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    cell_id: str
+    def __init__(self, domain: _Optional[str] = ..., cell_id: _Optional[str] = ...) -> None: ...
+
+class ActualLRPGroupsByProcessGuidRequest(_message.Message):
+    __slots__ = ("process_guid",)
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    def __init__(self, process_guid: _Optional[str] = ...) -> None: ...
+
+class ActualLRPGroupByProcessGuidAndIndexRequest(_message.Message):
+    __slots__ = ("process_guid", "index")
+    PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    process_guid: str
+    index: int
+    def __init__(self, process_guid: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
+
+class ActualLRPGroupsResponse(_message.Message):
+    __slots__ = ("error", "actual_lrp_groups")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    actual_lrp_groups: _containers.RepeatedCompositeFieldContainer[ActualLRPGroup]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., actual_lrp_groups: _Optional[_Iterable[_Union[ActualLRPGroup, _Mapping]]] = ...) -> None: ...
+
+class ActualLRPGroupResponse(_message.Message):
+    __slots__ = ("error", "actual_lrp_group")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_GROUP_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    actual_lrp_group: ActualLRPGroup
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., actual_lrp_group: _Optional[_Union[ActualLRPGroup, _Mapping]] = ...) -> None: ...
+
 class ActualLRPLifecycleResponse(_message.Message):
     __slots__ = ("error",)
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -422,16 +575,29 @@ class ClaimActualLRPRequest(_message.Message):
     def __init__(self, process_guid: _Optional[str] = ..., index: _Optional[int] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
 
 class StartActualLRPRequest(_message.Message):
-    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "actual_lrp_internal_routes")
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "actual_lrp_internal_routes", "metric_tags", "routable", "availability_zone")
+    class MetricTagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
     ACTUAL_LRP_INTERNAL_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    METRIC_TAGS_FIELD_NUMBER: _ClassVar[int]
+    ROUTABLE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABILITY_ZONE_FIELD_NUMBER: _ClassVar[int]
     actual_lrp_key: ActualLRPKey
     actual_lrp_instance_key: ActualLRPInstanceKey
     actual_lrp_net_info: ActualLRPNetInfo
     actual_lrp_internal_routes: _containers.RepeatedCompositeFieldContainer[ActualLRPInternalRoute]
-    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ...) -> None: ...
+    metric_tags: _containers.ScalarMap[str, str]
+    routable: bool
+    availability_zone: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ..., metric_tags: _Optional[_Mapping[str, str]] = ..., routable: _Optional[bool] = ..., availability_zone: _Optional[str] = ...) -> None: ...
 
 class CrashActualLRPRequest(_message.Message):
     __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "error_message")
@@ -453,8 +619,95 @@ class RemoveActualLRPRequest(_message.Message):
     actual_lrp_instance_key: ActualLRPInstanceKey
     def __init__(self, process_guid: _Optional[str] = ..., index: _Optional[int] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
 
+class FailActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "error_message")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    error_message: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., error_message: _Optional[str] = ...) -> None: ...
+
+class RetireActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key",)
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ...) -> None: ...
+
+class EvacuationResponse(_message.Message):
+    __slots__ = ("error", "keep_container")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    KEEP_CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    keep_container: bool
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., keep_container: _Optional[bool] = ...) -> None: ...
+
+class EvacuateClaimedActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
+
+class EvacuateRunningActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "actual_lrp_net_info", "actual_lrp_internal_routes", "metric_tags", "routable", "availability_zone")
+    class MetricTagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INTERNAL_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    METRIC_TAGS_FIELD_NUMBER: _ClassVar[int]
+    ROUTABLE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABILITY_ZONE_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    actual_lrp_net_info: ActualLRPNetInfo
+    actual_lrp_internal_routes: _containers.RepeatedCompositeFieldContainer[ActualLRPInternalRoute]
+    metric_tags: _containers.ScalarMap[str, str]
+    routable: bool
+    availability_zone: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., actual_lrp_internal_routes: _Optional[_Iterable[_Union[ActualLRPInternalRoute, _Mapping]]] = ..., metric_tags: _Optional[_Mapping[str, str]] = ..., routable: _Optional[bool] = ..., availability_zone: _Optional[str] = ...) -> None: ...
+
+class EvacuateStoppedActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
+
+class EvacuateCrashedActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "error_message")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    error_message: str
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., error_message: _Optional[str] = ...) -> None: ...
+
+class RemoveEvacuatingActualLRPRequest(_message.Message):
+    __slots__ = ("actual_lrp_key", "actual_lrp_instance_key")
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_key: ActualLRPKey
+    actual_lrp_instance_key: ActualLRPInstanceKey
+    def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ...) -> None: ...
+
+class RemoveEvacuatingActualLRPResponse(_message.Message):
+    __slots__ = ("error",)
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    error: Error
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
 class ActualLRPInfo(_message.Message):
-    __slots__ = ("actual_lrp_net_info", "crash_count", "crash_reason", "state", "placement_error", "since", "modification_tag", "presence")
+    __slots__ = ("actual_lrp_net_info", "crash_count", "crash_reason", "state", "placement_error", "since", "modification_tag", "presence", "routable", "availability_zone")
     ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _ClassVar[int]
     CRASH_COUNT_FIELD_NUMBER: _ClassVar[int]
     CRASH_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -463,6 +716,8 @@ class ActualLRPInfo(_message.Message):
     SINCE_FIELD_NUMBER: _ClassVar[int]
     MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    ROUTABLE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABILITY_ZONE_FIELD_NUMBER: _ClassVar[int]
     actual_lrp_net_info: ActualLRPNetInfo
     crash_count: int
     crash_reason: str
@@ -471,7 +726,9 @@ class ActualLRPInfo(_message.Message):
     since: int
     modification_tag: ModificationTag
     presence: Presence
-    def __init__(self, actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[Presence, str]] = ...) -> None: ...
+    routable: bool
+    availability_zone: str
+    def __init__(self, actual_lrp_net_info: _Optional[_Union[ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[Presence, str]] = ..., routable: _Optional[bool] = ..., availability_zone: _Optional[str] = ...) -> None: ...
 
 class ActualLRPInstanceCreatedEvent(_message.Message):
     __slots__ = ("actual_lrp", "trace_id")
@@ -543,25 +800,37 @@ class EventsByCellId(_message.Message):
     cell_id: str
     def __init__(self, cell_id: _Optional[str] = ...) -> None: ...
 
+class CellCapacity(_message.Message):
+    __slots__ = ("memory_mb", "disk_mb", "containers")
+    MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    DISK_MB_FIELD_NUMBER: _ClassVar[int]
+    CONTAINERS_FIELD_NUMBER: _ClassVar[int]
+    memory_mb: int
+    disk_mb: int
+    containers: int
+    def __init__(self, memory_mb: _Optional[int] = ..., disk_mb: _Optional[int] = ..., containers: _Optional[int] = ...) -> None: ...
+
 class CellPresence(_message.Message):
-    __slots__ = ("cell_id", "rep_address", "zone", "room")
+    __slots__ = ("cell_id", "rep_address", "zone", "capacity")
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     REP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ZONE_FIELD_NUMBER: _ClassVar[int]
-    ROOM_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
     cell_id: str
     rep_address: str
     zone: str
-    room: int
-    def __init__(self, cell_id: _Optional[str] = ..., rep_address: _Optional[str] = ..., zone: _Optional[str] = ..., room: _Optional[int] = ...) -> None: ...
+    capacity: CellCapacity
+    def __init__(self, cell_id: _Optional[str] = ..., rep_address: _Optional[str] = ..., zone: _Optional[str] = ..., capacity: _Optional[_Union[CellCapacity, _Mapping]] = ...) -> None: ...
 
 class CellPresenceRequest(_message.Message):
-    __slots__ = ("cell", "ttl_seconds")
+    __slots__ = ("cell", "ttl_seconds", "evacuating")
     CELL_FIELD_NUMBER: _ClassVar[int]
     TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    EVACUATING_FIELD_NUMBER: _ClassVar[int]
     cell: CellPresence
     ttl_seconds: int
-    def __init__(self, cell: _Optional[_Union[CellPresence, _Mapping]] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
+    evacuating: bool
+    def __init__(self, cell: _Optional[_Union[CellPresence, _Mapping]] = ..., ttl_seconds: _Optional[int] = ..., evacuating: _Optional[bool] = ...) -> None: ...
 
 class CellsResponse(_message.Message):
     __slots__ = ("error", "cells")

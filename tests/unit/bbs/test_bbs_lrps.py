@@ -12,9 +12,14 @@ import pytest
 from bbs_process import desired, net_info
 
 from meshnet.bbs.auction import Auction
+from meshnet.bbs.cells import Cell
+from meshnet.bbs.converge import Room
+from meshnet.bbs.domains import Domains
 from meshnet.bbs.events import MAX_QUEUED, Hub
 from meshnet.bbs.handlers import Handlers
 from meshnet.bbs.lrps import Lrps
+from meshnet.bbs.moves import Moves
+from meshnet.bbs.reports import Reports
 from meshnet.bbs.work import State
 from meshnet.model.errors import Conflict, InputError, NotFound, PlatformError
 from meshnet.store import Store
@@ -37,19 +42,31 @@ class RecordingHub(Hub):
         return names
 
 
+def running_report(lrp: Any) -> Any:
+    return pb.StartActualLRPRequest(
+        actual_lrp_key=lrp.actual_lrp_key,
+        actual_lrp_instance_key=lrp.actual_lrp_instance_key,
+        actual_lrp_net_info=net_info(lrp),
+    )
+
+
 class World:
     def __init__(self, path: Path) -> None:
         self.store, self.hub, self.now = Store.open(path), RecordingHub(), 10**18
         self.lrps = Lrps(State(self.store, self.hub), lambda: self.now)
+        self.reports, self.moves = Reports(self.lrps), Moves(self.lrps)
+
+    def handlers(self) -> Handlers:
+        return Handlers(self.lrps, Auction(self.lrps, self.store), Domains(self.store))
 
     def at(self, guid: str = "a", index: int = 0) -> Any:
         return self.lrps.table.get((guid, index))
 
     def start(self, lrp: Any) -> None:
-        self.lrps.start(lrp.actual_lrp_key, lrp.actual_lrp_instance_key, net_info(lrp))
+        self.reports.start(running_report(lrp))
 
     def crash(self, lrp: Any) -> None:
-        self.lrps.crash(lrp.actual_lrp_key, lrp.actual_lrp_instance_key, "boom")
+        self.reports.crash(lrp.actual_lrp_key, lrp.actual_lrp_instance_key, "boom")
 
     def stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.store.list("desired"), self.store.list("actual")
@@ -72,7 +89,7 @@ def test_the_events_of_a_life(world: World) -> None:
     world.start(world.at())  # said again: nothing new
     assert world.hub.names() == [api.CHANGED]
     world.crash(world.at())
-    assert world.hub.names() == [api.CHANGED, api.CRASHED_EVENT]
+    assert world.hub.names() == [api.CRASHED_EVENT, api.CHANGED]
     world.lrps.remove("a")
     assert world.hub.names() == [api.REMOVED, api.DESIRED_REMOVED]
     assert world.stored() == ({}, {})
@@ -104,27 +121,27 @@ def test_reports_about_another_instance_are_refused(world: World) -> None:
     world.lrps.desire(desired("a"))
     world.lrps.place([("a", 0)], ["cell-1"])
     old = world.at()
-    world.lrps.renew_lost("cell-1")
+    world.moves.cell_lost("cell-1")
     world.lrps.place([("a", 0)], ["cell-2"])
     for report in (world.start, world.crash):
         with pytest.raises(Conflict, match="not wanted any longer"):
             report(old)
     with pytest.raises(Conflict):
-        world.lrps.remove_actual("a", 0, old.actual_lrp_instance_key)
+        world.reports.remove("a", 0, old.actual_lrp_instance_key)
     assert world.at().state == api.CLAIMED
 
 
 def test_a_cell_claims_by_itself(world: World) -> None:
     mine = pb.ActualLRPInstanceKey(instance_guid="i", cell_id="cell-1")
     with pytest.raises(NotFound):
-        world.lrps.claim("a", 0, mine)
+        world.reports.claim("a", 0, mine)
     world.lrps.desire(desired("a"))
     with pytest.raises(InputError):
-        world.lrps.claim("a", 0, pb.ActualLRPInstanceKey())
-    world.lrps.claim("a", 0, mine)
-    world.lrps.claim("a", 0, mine)
+        world.reports.claim("a", 0, pb.ActualLRPInstanceKey())
+    world.reports.claim("a", 0, mine)
+    world.reports.claim("a", 0, mine)
     with pytest.raises(Conflict):
-        world.lrps.claim("a", 0, pb.ActualLRPInstanceKey(instance_guid="j", cell_id="cell-2"))
+        world.reports.claim("a", 0, pb.ActualLRPInstanceKey(instance_guid="j", cell_id="cell-2"))
     assert world.at().actual_lrp_instance_key == mine
 
 
@@ -132,7 +149,7 @@ def test_a_stopped_instance_starts_over_only_if_wanted(world: World) -> None:
     world.lrps.desire(desired("a"))
     world.lrps.place([("a", 0)], ["cell-1"])
     world.hub.heard.clear()
-    world.lrps.remove_actual("a", 0, world.at().actual_lrp_instance_key)
+    world.reports.remove("a", 0, world.at().actual_lrp_instance_key)
     assert world.hub.names() == [api.CREATED, api.REMOVED]
     assert world.at().state == api.UNCLAIMED
     world.lrps.update("a", pb.DesiredLRPUpdate(instances=0))
@@ -191,7 +208,7 @@ def _with_key(lrp: Any, guid: str, index: int) -> str:
         lambda w: w.lrps.place([("a", 1)], ["cell-1", "cell-2"]),
         lambda w: w.start(w.at()),
         lambda w: w.crash(w.at()),
-        lambda w: w.lrps.renew_lost("cell-1"),
+        lambda w: w.moves.cell_lost("cell-1"),
     ],
 )
 def test_what_cannot_be_committed_has_not_happened(
@@ -261,20 +278,20 @@ def test_presences_judged_late_are_not_judged(world: World) -> None:
 
     async def scenario() -> None:
         auction = Auction(world.lrps, world.store)
-        auction.present("cell-1", "10.0.16.21", 1.0)
+        auction.present("cell-1", Cell("10.0.16.21"), 1.0)
         world.lrps.desire(desired("a"))
         auction.place_unclaimed()
         import time
 
         auction.cells._over("cell-1", time.monotonic() - 20)
-        assert auction.cells.alive() == ["cell-1"]
+        assert auction.cells.open() == ["cell-1"]
         auction.cells._over("cell-1", time.monotonic())
-        assert auction.cells.alive() == []
+        assert auction.cells.open() == []
         assert (world.at().state, world.at().placement_error) == (
             api.UNCLAIMED,
             "found no compatible cell",
         )
-        auction.present("cell-2", "10.0.16.22", 1.0)
+        auction.present("cell-2", Cell("10.0.16.22"), 1.0)
         assert world.at().actual_lrp_instance_key.cell_id == "cell-2"
 
     asyncio.run(scenario())
@@ -282,8 +299,9 @@ def test_presences_judged_late_are_not_judged(world: World) -> None:
 
 def test_what_has_no_room_waits_and_says_so_until_there_is_room(world: World) -> None:
     async def scenario() -> None:
-        handlers = Handlers(world.lrps, Auction(world.lrps, world.store))
-        cell = pb.CellPresence(cell_id="cell-1", rep_address="10.0.16.21", room=2)
+        handlers = world.handlers()
+        room = pb.CellCapacity(containers=2)
+        cell = pb.CellPresence(cell_id="cell-1", rep_address="10.0.16.21", capacity=room)
         handlers.presence(pb.CellPresenceRequest(cell=cell, ttl_seconds=60))
         handlers.desire(pb.DesireLRPRequest(desired_lrp=desired("a", 2)))
         handlers.desire(pb.DesireLRPRequest(desired_lrp=desired("b", 1)))
@@ -299,13 +317,13 @@ def test_what_has_no_room_waits_and_says_so_until_there_is_room(world: World) ->
 
 def test_a_cells_room_outlives_a_restart_of_bbs(world: World) -> None:
     async def scenario() -> None:
-        Auction(world.lrps, world.store).present("cell-1", "10.0.16.21", 60, 1)
+        Auction(world.lrps, world.store).present("cell-1", Cell("10.0.16.21", Room(1)), 60)
         again = Auction(world.lrps, world.store)
         again.resume(grace_seconds=60)
         world.lrps.desire(desired("a", 2))
         again.place_unclaimed()
         assert [world.at("a", n).state for n in (0, 1)] == [api.CLAIMED, api.UNCLAIMED]
-        again.present("cell-1", "10.0.16.21", 60, 2)  # it has grown
+        again.present("cell-1", Cell("10.0.16.21", Room(2)), 60)  # it has grown
         assert world.at("a", 1).state == api.CLAIMED
 
     asyncio.run(scenario())
@@ -314,10 +332,10 @@ def test_a_cells_room_outlives_a_restart_of_bbs(world: World) -> None:
 def test_heart_beats_write_nothing(world: World) -> None:
     async def scenario() -> int:
         auction = Auction(world.lrps, world.store)
-        auction.present("cell-1", "10.0.16.21", 5.0)
+        auction.present("cell-1", Cell("10.0.16.21"), 5.0)
         before = world.store._connection.total_changes
         for _ in range(10):
-            auction.present("cell-1", "10.0.16.21", 5.0)
+            auction.present("cell-1", Cell("10.0.16.21"), 5.0)
         return world.store._connection.total_changes - before
 
     assert asyncio.run(scenario()) == 0
@@ -334,7 +352,7 @@ def test_what_a_timer_cannot_write_is_tried_again(
 
     async def scenario() -> None:
         auction = Auction(world.lrps, world.store)
-        auction.present("cell-1", "10.0.16.21", 60)
+        auction.present("cell-1", Cell("10.0.16.21"), 60)
         world.lrps.desire(desired("a"))
         auction.place_unclaimed()
         world.crash(world.at())
@@ -345,7 +363,7 @@ def test_what_a_timer_cannot_write_is_tried_again(
         sql("DROP TRIGGER full")
         await _until(lambda: world.at().state == api.CLAIMED)
         sql(full.format("DELETE"))
-        auction.present("cell-1", "10.0.16.21", 0.01)
+        auction.present("cell-1", Cell("10.0.16.21"), 0.01)
         await asyncio.sleep(0.04)
         assert world.at().actual_lrp_instance_key.cell_id == "cell-1"
         sql("DROP TRIGGER full")

@@ -40,7 +40,7 @@ def removed(one: Any) -> Any:
 
 
 def addresses(backends: Backends) -> list[str]:
-    return [one.instance_address for one in backends.of("p")]
+    return [one.instance_address for one in backends.backends("p")]
 
 
 def test_removing_one_instance_removes_that_one() -> None:
@@ -57,13 +57,13 @@ def test_an_instance_that_is_not_running_takes_no_requests() -> None:
     assert backends.apply(api.CHANGED, changed(lrp(0))) == "p"
     assert addresses(backends) == ["10.255.1.0"]
     assert backends.apply(api.CHANGED, changed(lrp(0, state=api.CRASHED))) == "p"
-    assert addresses(backends) == [] == backends.of("other")
+    assert addresses(backends) == [] == backends.backends("other")
 
 
 def test_ssh_is_no_port_for_requests() -> None:
     backends = Backends()
     backends.replace([lrp(0)])
-    assert [(b.container_port, b.host_port) for b in backends.of("p")] == [(8080, 61000)]
+    assert [(b.container_port, b.host_port) for b in backends.backends("p")] == [(8080, 61000)]
 
 
 def test_an_evacuating_instance_takes_requests_until_its_replacement_runs() -> None:

@@ -31,6 +31,7 @@ def desired(guid: str, *hosts: str) -> Any:
 def actual(guid: str, index: int, address: str, state: str = "RUNNING") -> Any:
     return pb.ActualLRP(
         actual_lrp_key=pb.ActualLRPKey(process_guid=guid, index=index),
+        actual_lrp_instance_key=pb.ActualLRPInstanceKey(instance_guid="of " + address),
         actual_lrp_net_info=pb.ActualLRPNetInfo(instance_address=address),
         state=state,
     )
@@ -39,6 +40,7 @@ def actual(guid: str, index: int, address: str, state: str = "RUNNING") -> Any:
 def changed(guid: str, index: int, address: str, state: str) -> Any:
     return pb.ActualLRPInstanceChangedEvent(
         actual_lrp_key=pb.ActualLRPKey(process_guid=guid, index=index),
+        actual_lrp_instance_key=pb.ActualLRPInstanceKey(instance_guid="of " + address),
         after=pb.ActualLRPInfo(
             actual_lrp_net_info=pb.ActualLRPNetInfo(instance_address=address), state=state
         ),
@@ -116,8 +118,11 @@ def test_events_lead_where_a_list_would(steps: list[tuple[str, int, str]]) -> No
     followed.replace(wanted, [])
     for number, (guid, index, state) in enumerate(steps):
         address = f"10.255.{number // 200}.{number % 200 + 2}"
-        followed.apply(api.CHANGED, changed(guid, index, address, state))
-        rows[guid, index] = actual(guid, index, address, state)
+        before, after = rows.get((guid, index)), actual(guid, index, address, state)
+        followed.apply(api.CREATED, pb.ActualLRPInstanceCreatedEvent(actual_lrp=after))
+        if before is not None:
+            followed.apply(api.REMOVED, pb.ActualLRPInstanceRemovedEvent(actual_lrp=before))
+        rows[guid, index] = after
     fresh = Instances()
     fresh.replace(wanted, list(rows.values()))
     for name in (HOST, "other.apps.internal", "0." + HOST, "2.other.apps.internal"):
