@@ -78,6 +78,7 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
             "store": store["policy"],
             "capi_url": f"http://{ip}",
             "token_keys": str(paths.token_keys / PUBLIC),
+            "uaa_secret": secrets.internal_password,
         },
         "capi": _capi(topology, paths, secrets, store["capi"]),
     }

@@ -10,17 +10,20 @@ from typing import Any
 import httpx
 
 from meshnet.capi.app import application
+from meshnet.capi.permissions import READ_ONLY
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
 from meshnet.capi.uaa.keys import KeyRing
-from meshnet.capi.uaa.tokens import Tokens
+from meshnet.capi.uaa.tokens import Tokens, secret_digest
 from meshnet.store import Store, hold
 from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.copilot_client import CopilotClient
 
 FIRST_ORGANIZATION, FIRST_SPACE = "system", "dev"
+
+POLICY_CLIENT = "network-policy"  # with it the policy server asks about apps and roles
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ async def _serve(config: Config, store: Store) -> None:
     records.seed(FIRST_ORGANIZATION, FIRST_SPACE)
     for name, password in config.users.items():
         records.uaa.seed_admin(name, password)
+    secret = secret_digest(POLICY_CLIENT, config.internal_password)
+    records.uaa.seed_client(POLICY_CLIENT, secret, (READ_ONLY,))
     bbs = BbsClient(config.bbs_url)
     sync = Sync(
         records,

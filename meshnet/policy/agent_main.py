@@ -31,10 +31,12 @@ class Config:
 async def _follow(client: PolicyClient, rules: PolicyRules) -> None:
     version = 0
     while True:
-        version, policies = await client.watch(version)
-        added, removed = rules.replace(plan(policies))
-        if added or removed:
-            log.info("%d policies: %d map entries added, %d removed", len(policies), added, removed)
+        update = await client.changes(version)
+        added, removed = plan(update.delta.added), plan(update.delta.removed)
+        set_, deleted = rules.replace(added) if update.full else rules.change(added, removed)
+        if set_ or deleted:
+            log.info("%d map entries added, %d removed", set_, deleted)
+        version = update.version
         runtime.notify_ready()
 
 

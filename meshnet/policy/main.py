@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from meshnet.policy.app import External, Internal
-from meshnet.policy.state import State
+from meshnet.model.errors import MeshnetError
+from meshnet.policy.external import External, Limits
+from meshnet.policy.internal import Internal
+from meshnet.policy.spaces import CloudController
+from meshnet.policy.state import MAX_PER_SOURCE, MIGRATIONS, State
 from meshnet.store import Store, hold
 from meshnet.wire import runtime
 from meshnet.wire.token import Verifier
+
+log = logging.getLogger("meshnet")
 
 
 @dataclass(frozen=True)
@@ -21,33 +27,57 @@ class Config:
 
     Attributes:
         token_keys: a file with UAA's public keys (PEM).
+        uaa_client, uaa_secret: with which it asks the Cloud Controller about apps and roles.
+        enable_space_developer_self_service: space developers need no scope of their own.
+        policy_cleanup_interval: minutes between deletions of policies whose app is gone; CAPI
+            names such apps at once, this heals.
     """
 
     listen_host: str
     store: str
     capi_url: str
     token_keys: str
+    uaa_secret: str
+    uaa_client: str = "network-policy"
     external_port: int = 4002
     internal_port: int = 4003
+    enable_space_developer_self_service: bool = True
+    max_policies_per_app_source: int = MAX_PER_SOURCE
+    policy_cleanup_interval: float = 60.0
 
 
 async def serve(config: Config) -> None:
     """Serve until cancelled; a second one waits for the store until the first ends."""
-    async with hold(config.store) as store:
+    async with hold(config.store, MIGRATIONS) as store:
         await _serve(config, store)
 
 
 async def _serve(config: Config, store: Store) -> None:
     state = State(store)
-    capi = httpx.AsyncClient(base_url=config.capi_url, timeout=5.0)
-    external = External(state, Verifier.from_file(config.token_keys), capi).application()
+    http = httpx.AsyncClient(base_url=config.capi_url, timeout=5.0)
+    capi = CloudController(http, config.uaa_client, config.uaa_secret)
+    limits = Limits(config.enable_space_developer_self_service, config.max_policies_per_app_source)
+    external = External(state, Verifier.from_file(config.token_keys), capi, limits)
     internal = Internal(state).application()
     host = config.listen_host
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runtime.serve_asgi(external, host=host, port=config.external_port))
+        outside = external.application()
+        tasks.create_task(runtime.serve_asgi(outside, host=host, port=config.external_port))
         tasks.create_task(runtime.serve_asgi(internal, host=host, port=config.internal_port))
+        tasks.create_task(clean_up(external, config.policy_cleanup_interval * 60))
         await asyncio.sleep(0)
         runtime.notify_ready()
+
+
+async def clean_up(external: External, seconds: float) -> None:
+    """Delete policies of apps that are gone, again and again."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            if gone := await external.delete_stale():
+                log.info("%d policies of apps that are gone deleted", len(gone))
+        except MeshnetError as exc:
+            log.warning("policies of apps that are gone were not looked for: %s", exc)
 
 
 def run(config: dict[str, Any]) -> None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from meshnet.kernel.bpf.datapath import PolicyRule
-from meshnet.model.errors import PeerError
+from meshnet.wire.policy_json import Tagged
 
 
-def plan(policies: Iterable[Mapping[str, Any]]) -> set[PolicyRule]:
-    """The rules. Raises PeerError where a policy is not what the policy server sends."""
-    try:
-        return {
-            PolicyRule(
-                int(policy["source"]["tag"], 16),
-                int(policy["destination"]["tag"], 16),
-                policy["destination"]["protocol"],
-                policy["destination"]["ports"]["start"],
-                policy["destination"]["ports"]["end"],
-            )
-            for policy in policies
-        }
-    except (KeyError, TypeError, ValueError) as exc:
-        raise PeerError(f"the policy server sent a policy without {exc}") from exc
+def plan(policies: Iterable[Tagged]) -> set[PolicyRule]:
+    """The rules."""
+    return {
+        PolicyRule(
+            tagged.source,
+            tagged.destination,
+            tagged.policy.protocol,
+            tagged.policy.start,
+            tagged.policy.end,
+        )
+        for tagged in policies
+    }

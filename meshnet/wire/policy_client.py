@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from meshnet.model.errors import PeerError
 from meshnet.wire import policy_json as api
+from meshnet.wire.policy_json import Delta, Tagged, read_tagged
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a watcher is told: all policies where `full`, else what came and went."""
+
+    version: int
+    full: bool
+    delta: Delta
 
 
 class PolicyClient:
@@ -15,6 +26,7 @@ class PolicyClient:
 
     def __init__(self, url: str) -> None:
         self._http = httpx.AsyncClient(base_url=url, timeout=5.0)
+        self._known: set[Tagged] = set()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -22,13 +34,29 @@ class PolicyClient:
 
     async def get_tag(self, app_guid: str) -> int:
         """The app's policy tag, 1..65535; it gets one where it has none."""
-        reply = await self._call("PUT", api.TAGS, {"id": app_guid, "type": "app"})
+        reply = await self._call("PUT", api.TAGS, {"id": app_guid, "type": api.APP})
         return int(reply["tag"], 16)
 
-    async def watch(self, since: int) -> tuple[int, list[dict[str, Any]]]:
-        """(version, tagged policies) as soon as the version is not `since`, or in half a minute."""
+    async def changes(self, since: int) -> Update:
+        """What is new after version `since`, as soon as something is, or in half a minute."""
         reply = await self._call("GET", f"{api.WATCH}?since={since}", timeout=api.WATCH_SECONDS + 5)
-        return int(reply["version"]), list(reply["policies"])
+        try:
+            full = "policies" in reply
+            added = read_tagged(reply["policies"] if full else reply["added"])
+            removed = [] if full else read_tagged(reply["removed"])
+            return Update(int(reply["version"]), full, Delta(added, removed))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise PeerError(f"the policy server sent an update without {exc}") from exc
+
+    async def watch(self, since: int) -> tuple[int, list[dict[str, Any]]]:
+        """(version, all tagged policies), when the version is not `since`, or in half a minute.
+
+        For one watcher who passes on the version it was given last.
+        """
+        update = await self.changes(since)
+        known = set() if update.full else self._known - set(update.delta.removed)
+        self._known = known | set(update.delta.added)
+        return update.version, [tagged.to_json() for tagged in sorted(self._known)]
 
     async def _call(self, method: str, path: str, body: Any = None, timeout: float = 5.0) -> Any:
         try:

@@ -150,6 +150,18 @@ class Directory:
         after = replace(user, password=hash_password(password, cost=self.cost), groups=ADMIN_GROUPS)
         return self.users.put(after, changes)
 
+    def seed_client(self, client_id: str, secret: str, authorities: tuple[str, ...]) -> None:
+        """A component that acts for itself; `secret` as it is stored."""
+        wanted = UaaClient(
+            guid=client_id,
+            secret=secret,
+            grants=("client_credentials",),
+            authorities=authorities,
+        )
+        found = self.clients.find(client_id)
+        if found is None or replace(wanted, created_at=found.created_at) != found:
+            self.clients.put(wanted)
+
     def revoke(self, jti: str, expires_at: int) -> None:
         """Refuse a token from now on."""
         for old in [r for r in self.revocations if r.expires_at < time.time()]:

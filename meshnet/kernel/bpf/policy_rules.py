@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,9 @@ class PolicyRules:
     def __init__(self, rules: Map[abi.PolicyKey, ctypes.c_uint32]) -> None:
         self._map = rules
         self._present = {bytes(key) for key in rules.keys()}  # noqa: SIM118 - a walk, not a dict
+        # Ranges of ports that differ may share entries: each is kept while a rule needs it.
+        self._rules: set[PolicyRule] = set()
+        self._needed: Counter[bytes] = Counter()
 
     @classmethod
     def open(cls, pin_dir: Path, wait_s: float = 0.0) -> PolicyRules:
@@ -95,15 +99,40 @@ class PolicyRules:
         Raises:
             KernelError: the map is full (E2BIG or ENOSPC) or refused; `replace` can be repeated.
         """
-        wanted = {key for rule in rules for key in keys_of(rule)}
-        added, removed = wanted - self._present, self._present - wanted
-        for key in added:
+        self._rules = set(rules)
+        self._needed = Counter(key for rule in self._rules for key in keys_of(rule))
+        return self._write(self._needed.keys() - self._present, self._present - self._needed.keys())
+
+    def change(self, added: Iterable[PolicyRule], removed: Iterable[PolicyRule]) -> tuple[int, int]:
+        """Add some rules and remove others, at the cost of those; known and unknown ones are fine.
+
+        Returns:
+            As `replace`.
+
+        Raises:
+            KernelError: as `replace`, which has to be next then.
+        """
+        new, gone = set(added) - self._rules, set(removed) & self._rules
+        self._rules |= new
+        self._rules -= gone
+        touched = set()
+        for rules, step in ((new, 1), (gone, -1)):
+            for key in (key for rule in rules for key in keys_of(rule)):
+                self._needed[key] += step
+                touched.add(key)
+        needed = {key for key in touched if self._needed[key] > 0}
+        for key in touched - needed:
+            del self._needed[key]
+        return self._write(needed - self._present, (touched - needed) & self._present)
+
+    def _write(self, missing: Collection[bytes], obsolete: Collection[bytes]) -> tuple[int, int]:
+        for key in missing:
             self._map.set(abi.PolicyKey.from_buffer_copy(key), ctypes.c_uint32(1))
             self._present.add(key)
-        for key in removed:
+        for key in obsolete:
             self._map.delete(abi.PolicyKey.from_buffer_copy(key))
             self._present.discard(key)
-        return len(added), len(removed)
+        return len(missing), len(obsolete)
 
     def items(self) -> list[PolicyRule]:
         """What the map says now, one rule an entry, in order."""

@@ -60,6 +60,7 @@ class ControlPlane:
                 "internal_port": ports["internal"],
                 "capi_url": self.api,
                 "token_keys": str(self.directory / "keys" / PUBLIC),
+                "uaa_secret": "of cells",
             },
             "capi": {
                 "listen_port": ports["capi"],
