@@ -59,7 +59,7 @@ class Pilot:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._sink = Sink(f"pilot~{config.node_name}")
-        self._views = Views()
+        self._views = Views(ingress=bool(config.ads_listen), kernel_mode=bool(config.pin_dir))
         self._news = ads_server.Views(self._views.of)
         self._registry = ads_server.Registry()
         self._servers: dict[str, tuple[proxies.Sidecar, Any]] = {}
@@ -68,12 +68,15 @@ class Pilot:
 
     def apply(self, news: Deltas) -> None:
         """Take what is new in the mesh; the first time that is everything."""
-        if self._views.update(self._sink.held):
-            self._news.changed()
-            self._services_changed.set()
+        first, changed = not self._views.synced, self._views.update(news)
+        self._news.changed(None if first else lambda proxy: changed.get(self._scope(proxy)))
+        self._services_changed.set()
         if not self._ready:
             self._ready = True
             runtime.notify_ready()
+
+    def _scope(self, proxy_id: str) -> str:
+        return self._views.scope_of(proxy_id) or ""
 
     async def follow(self) -> None:
         """Run one MCP session."""
@@ -90,12 +93,14 @@ class Pilot:
         pin_dir = Path(self._config.pin_dir)
         services = await asyncio.to_thread(VipServices.open, pin_dir, _PIN_WAIT_SECONDS)
         try:
-            self._services_changed.set()
-            while True:
+            while not self._views.synced:
                 await self._services_changed.wait()
+            self._views.take_slots()
+            services.replace(self._views.slots)
+            while True:
                 self._services_changed.clear()
-                if self._views.synced:
-                    services.replace(self._views.services)
+                services.update(self._views.take_slots())
+                await self._services_changed.wait()
         finally:
             services.close()
 
@@ -132,7 +137,6 @@ class Pilot:
                 continue
             self._registry.proxies[guid] = ads_server.ProxyStatus(guid)
             self._servers[guid] = (sidecar, server)
-        self._news.changed()
         return self._servers.keys() == wanted.keys()
 
     def status(self) -> Starlette:

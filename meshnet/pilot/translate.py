@@ -1,8 +1,7 @@
-"""Istio's resources in, what proxies do out. Pure.
+"""Istio's resources in, what proxies do out: one service at a time. Pure.
 
-A proxy refuses a whole table for one bad host in it, and then hears of no change of any other. So
-what a proxy would refuse (a host twice or with a line break, a route to nowhere, a VIP that is no
-address) is left out here.
+A proxy refuses a whole resource for one bad thing in it. So what a proxy would refuse (a host with
+a line break, a route to nowhere, a VIP that is no address) is left out here.
 """
 
 from __future__ import annotations
@@ -12,84 +11,75 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshnet.proxy.config import (
+    BY_HOST,
     Cluster,
     Host,
     HttpListener,
-    Outbound,
     ProxyConfig,
     Retries,
     RouteTable,
     Rule,
 )
-from meshnet.wire import mcp
 
-INTERNAL = "internal/"
-INGRESS_TABLE = "ingress"
+INTERNAL = "internal/"  # how the names of what is inside the mesh begin
 _MAX_PORT = 65_535
 EXTERNAL_RETRIES = Retries(2, "connect-failure,refused-stream,reset-before-request")
-Collections = Mapping[str, Mapping[str, Any]]
+# Lower-case host to its ServiceEntry; a host without one is not in it.
+Entries = Mapping[str, Any]
 
 
-def ingress(collections: Collections) -> ProxyConfig:
-    """The ingress proxies: one route table with every external host, on the gateway's ports."""
-    entries = _entries(collections, internal=False)
-    hosts: dict[str, Host] = {}
-    clusters: list[Cluster] = []
-    for service in _services(collections, internal=False):
-        rules = _rules(service, EXTERNAL_RETRIES)
-        for name in _hosts(service):
-            hosts.setdefault(name, Host(name, rules))
-        clusters += _clusters(service, entries)
-    listeners = tuple(
-        HttpListener(
-            f"{server.port.name}-{server.port.number}", "0.0.0.0", port, INGRESS_TABLE, edge=True
+def edge(gateways: Mapping[str, Any]) -> ProxyConfig:
+    """The ingress proxies' listeners: the gateways' HTTP ports, tables chosen by host."""
+    listeners = {
+        f"{server.port.name}-{port}": HttpListener(
+            f"{server.port.name}-{port}", "0.0.0.0", port, BY_HOST, edge=True
         )
-        for gateway in collections[mcp.GATEWAYS].values()
+        for _, gateway in sorted(gateways.items())
         for server in gateway.servers
         if (port := server.port.number) and server.port.protocol.lower() == "http"
-    )
-    table = RouteTable(INGRESS_TABLE, tuple(hosts.values()))
-    return ProxyConfig(listeners, (table,), _unique(clusters))
-
-
-def sidecars(collections: Collections) -> ProxyConfig:
-    """What all sidecars share: the outbound listener, and a listener and table per VIP and port."""
-    entries = _entries(collections, internal=True)
-    listeners: dict[str, Any] = {"": Outbound()}
-    tables, clusters = {}, []
-    for service in _services(collections, internal=True):
-        rules = _rules(service, None)
-        for host in _hosts(service)[:1]:
-            entry = entries.get(host)
-            if entry is None or not (vips := [v for v in entry.addresses if _is_address(v)]):
-                continue
-            for port in entry.ports:
-                name = f"outbound|{port.number}||{host}"
-                # The VIP says which host is meant; whatever the Host header says is for the app.
-                tables[name] = RouteTable(name, (Host("*", rules),))
-                for vip in vips:
-                    one = HttpListener(f"{vip}_{port.number}", vip, port.number, name, bound=False)
-                    listeners.setdefault(one.name, one)
-            clusters += _clusters(service, entries)
-    return ProxyConfig(tuple(listeners.values()), tuple(tables.values()), _unique(clusters))
-
-
-def _services(collections: Collections, *, internal: bool) -> list[Any]:
-    found = collections[mcp.VIRTUAL_SERVICES]
-    return [vs for name, vs in sorted(found.items()) if name.startswith(INTERNAL) == internal]
-
-
-def _entries(collections: Collections, *, internal: bool) -> dict[str, Any]:
-    return {
-        host.lower(): entry
-        for name, entry in sorted(collections[mcp.SERVICE_ENTRIES].items())
-        if name.startswith(INTERNAL) == internal
-        for host in entry.hosts
     }
+    return ProxyConfig(listeners=tuple(listeners.values()))
 
 
-def _hosts(service: Any) -> list[str]:
-    return [host.lower() for host in service.hosts if host and host.isprintable()]
+def external(service: Any, entries: Entries) -> ProxyConfig:
+    """A VirtualService as ingress proxies serve it: a table for each of its hosts."""
+    rules = _rules(service, EXTERNAL_RETRIES)
+    tables = (RouteTable(name, (Host(name, rules),), of_host=True) for name in hosts(service))
+    return ProxyConfig((), tuple(tables), _clusters(service, entries))
+
+
+def internal(service: Any, entries: Entries) -> ProxyConfig:
+    """A VirtualService as sidecars serve it: a listener and a table for each VIP and port of its
+    first host; nothing where that has no VIP.
+    """
+    listeners, tables = {}, {}
+    for host in hosts(service)[:1]:
+        entry = entries.get(host)
+        vips = [vip for vip in entry.addresses if _is_address(vip)] if entry else []
+        for port in entry.ports if entry and vips else ():
+            name = f"outbound|{port.number}||{host}"
+            # The VIP says which host is meant; whatever the Host header says is for the app.
+            tables[name] = RouteTable(name, (Host("*", _rules(service, None)),))
+            for vip in vips:
+                one = HttpListener(f"{vip}_{port.number}", vip, port.number, name, bound=False)
+                listeners[one.name] = one
+    if not listeners:
+        return ProxyConfig()
+    return ProxyConfig(
+        tuple(listeners.values()), tuple(tables.values()), _clusters(service, entries)
+    )
+
+
+def hosts(service: Any) -> list[str]:
+    """A VirtualService's hosts, lower case, each once, without what no proxy takes."""
+    found = (host.lower() for host in service.hosts if host and host.isprintable())
+    return list(dict.fromkeys(host for host in found if " " not in host))
+
+
+def needs(service: Any) -> set[str]:
+    """The hosts whose ServiceEntries a VirtualService depends on."""
+    targets = (target for route in service.http for target in route.route)
+    return {*hosts(service), *(target.destination.host.lower() for target in targets)}
 
 
 def _is_address(text: str) -> bool:
@@ -127,14 +117,14 @@ def _cluster_name(destination: Any) -> str:
     return f"outbound|{destination.port.number}|{destination.subset}|{host}"
 
 
-def _clusters(service: Any, entries: Mapping[str, Any]) -> list[Cluster]:
+def _clusters(service: Any, entries: Entries) -> tuple[Cluster, ...]:
     clusters = []
     for target in (t for route in service.http for t in route.route):
         destination = target.destination
         entry = entries.get(destination.host.lower())
         endpoints = _endpoints(entry, destination.subset) if entry else ()
         clusters.append(Cluster(_cluster_name(destination), endpoints))
-    return clusters
+    return _unique(clusters)
 
 
 def _endpoints(entry: Any, subset: str) -> tuple[tuple[str, int], ...]:

@@ -45,10 +45,18 @@ class Host:
 
 @dataclass(frozen=True)
 class RouteTable:
-    """Hosts by name; a host that is not there is answered 404."""
+    """Hosts by name; a host that is not there is answered 404.
+
+    Attributes:
+        of_host: whether listeners that choose tables by host choose this one for its name.
+    """
 
     name: str
     hosts: tuple[Host, ...]
+    of_host: bool = False
+
+
+BY_HOST = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class HttpListener:
     """Serves a route table at an address.
 
     Attributes:
+        table: its name; BY_HOST: each request's is the one of its host, or else of the nearest
+            wildcard above it ("*.example.com"), so that a change of a host costs that host alone.
         bound: False for an address that no socket is bound to: connections come from the outbound
             listener by their original destination.
         edge: True where clients are outside: the client's address goes into X-Forwarded-For.

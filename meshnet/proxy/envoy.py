@@ -10,14 +10,23 @@ from typing import Any
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import address_pb2, socket_option_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
-from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from meshnet.proxy.config import Cluster, Host, Listener, ProxyConfig, Retries, RouteTable, Rule
-from meshnet.proxy.envoy_listeners import ads_source, listener, socket_address
-from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Resource, Resources, resource
+from meshnet.proxy.envoy_listeners import SCOPE_HEADER, ads_source, listener, socket_address
+from meshnet.proxy.xds import (
+    CLUSTERS,
+    ENDPOINTS,
+    LISTENERS,
+    ROUTES,
+    SCOPES,
+    Resource,
+    Resources,
+    resource,
+)
 
 CONNECT_TIMEOUT_SECONDS = 1
 INBOUND = "inbound"
@@ -32,13 +41,14 @@ _UNLIMITED = 1_000_000_000
 
 
 def resources(config: ProxyConfig) -> Resources:
-    """Type URL to name to resource, for everything in `config`; all four types are there."""
+    """Type URL to name to resource, for everything in `config`; all types are there."""
     found: Resources = {
         CLUSTERS: {c.name: resource(_cluster(c)) for c in config.clusters},
         ENDPOINTS: {
             c.name: resource(_endpoints(c), vacant=not c.endpoints) for c in config.clusters
         },
         LISTENERS: {},
+        SCOPES: {t.name: resource(_scope(t)) for t in config.tables if t.of_host},
         ROUTES: {table.name: resource(_table(table)) for table in config.tables},
     }
     for one in config.listeners:
@@ -114,16 +124,27 @@ def _table(config: RouteTable) -> Any:
         name=config.name,
         virtual_hosts=[_host(host) for host in config.hosts],
         ignore_port_in_host_matching=True,
+        request_headers_to_remove=[SCOPE_HEADER] if config.of_host else [],
+    )
+
+
+def _scope(config: RouteTable) -> Any:
+    key = scoped_route_pb2.ScopedRouteConfiguration.Key()
+    key.fragments.add(string_key=config.name)
+    return scoped_route_pb2.ScopedRouteConfiguration(
+        name=config.name, route_configuration_name=config.name, key=key
     )
 
 
 def _host(config: Host) -> Any:
     return route_components_pb2.VirtualHost(
-        name=config.name, domains=[config.name], routes=[_rule(rule) for rule in config.rules]
+        name=config.name,
+        domains=[config.name],
+        routes=[_rule(config.name, rule) for rule in config.rules],
     )
 
 
-def _rule(config: Rule) -> Any:
+def _rule(name: str, config: Rule) -> Any:
     action = route_components_pb2.RouteAction(timeout=_seconds(config.timeout_seconds))
     if len(config.clusters) == 1:
         action.cluster = config.clusters[0][0]
@@ -132,8 +153,9 @@ def _rule(config: Rule) -> Any:
             action.weighted_clusters.clusters.add(name=name, weight=UInt32Value(value=weight))
     if config.retries:
         action.retry_policy.CopyFrom(_retries(config.retries))
+    # Named, so that what chooses tables by host can tell whether a request found a route.
     return route_components_pb2.Route(
-        match=route_components_pb2.RouteMatch(prefix=config.prefix), route=action
+        name=name, match=route_components_pb2.RouteMatch(prefix=config.prefix), route=action
     )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import address_pb2, config_source_pb2, substitution_format_string_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    config_source_pb2,
+    substitution_format_string_pb2,
+)
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -18,7 +25,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from meshnet.proxy.config import HttpListener, Inbound, Listener, Outbound
+from meshnet.proxy.config import BY_HOST, HttpListener, Inbound, Listener, Outbound
 
 _LOG_FORMAT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(:AUTHORITY)%%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"'
@@ -27,6 +34,34 @@ _LOG_FORMAT = (
     " on=%DOWNSTREAM_LOCAL_ADDRESS% via=%UPSTREAM_LOCAL_ADDRESS% cluster=%UPSTREAM_CLUSTER%"
     " details=%RESPONSE_CODE_DETAILS% trace=%REQ(X-MESHNET-TRACE)%\n"
 )
+
+# What a sidecar says of a VIP that it was told nothing of, which a client should be able to read.
+UNKNOWN_TEXT = (
+    "meshnet: no route to this address is visible to this app; "
+    "is there a network policy for it, and a route?\n"
+)
+SCOPE_HEADER = "x-meshnet-host"
+# A table is chosen by exact bytes, hosts are not: lower case, no port, and where there is no route
+# the wildcards above, nearest first, as Cloud Foundry's routers do. A host has 10 dots at most
+# tried, for each costs a look-up.
+_CHOOSER = f"""
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local host = string.lower(headers:get(":authority") or "")
+  host = string.gsub(host, ":%d+$", "")
+  headers:replace("{SCOPE_HEADER}", host)
+  handle:clearRouteCache()
+  if #host > 253 then return end
+  for _ = 1, 10 do
+    handle:metadata()  -- the route is looked up when somebody wants something of it
+    if handle:streamInfo():routeName() ~= "" then return end
+    host = string.match(host, "^[^.]*%.(.+)$")
+    if host == nil then return end
+    headers:replace("{SCOPE_HEADER}", "*." .. host)
+    handle:clearRouteCache()
+  end
+end
+"""
 
 
 def socket_address(address: str, port: int) -> Any:
@@ -67,9 +102,13 @@ def _chain(name: str, message: Any) -> Any:
 
 
 def _http(config: HttpListener) -> Any:
-    manager = _manager(config.name.replace(".", "_"))
-    manager.rds.route_config_name = config.table
-    manager.rds.config_source.CopyFrom(ads_source())
+    by_host = config.table == BY_HOST
+    manager = _manager(config.name.replace(".", "_"), [_chooser()] if by_host else [])
+    if by_host:
+        manager.scoped_routes.CopyFrom(_scoped(config.name))
+    else:
+        manager.rds.route_config_name = config.table
+        manager.rds.config_source.CopyFrom(ads_source())
     if config.edge:
         manager.use_remote_address.value = True
     return listener_pb2.Listener(
@@ -80,11 +119,28 @@ def _http(config: HttpListener) -> Any:
     )
 
 
+def _scoped(name: str) -> Any:
+    scoped = hcm_pb2.ScopedRoutes(name=name, rds_config_source=ads_source())
+    scoped.scoped_rds.scoped_rds_config_source.CopyFrom(ads_source())
+    extractor = scoped.scope_key_builder.fragments.add().header_value_extractor
+    extractor.name, extractor.index = SCOPE_HEADER, 0
+    return scoped
+
+
+def _chooser() -> Any:
+    code = base_pb2.DataSource(inline_string=_CHOOSER)
+    return hcm_pb2.HttpFilter(
+        name="envoy.filters.http.lua", typed_config=_any(lua_pb2.Lua(default_source_code=code))
+    )
+
+
 def _outbound(config: Outbound) -> Any:
     manager = _manager("unknown")
     answer = route_components_pb2.Route(
         match=route_components_pb2.RouteMatch(prefix="/"),
-        direct_response=route_components_pb2.DirectResponseAction(status=404),
+        direct_response=route_components_pb2.DirectResponseAction(
+            status=404, body=base_pb2.DataSource(inline_string=UNKNOWN_TEXT)
+        ),
     )
     host = route_components_pb2.VirtualHost(name="unknown", domains=["*"], routes=[answer])
     manager.route_config.CopyFrom(
@@ -121,7 +177,7 @@ def _original_dst() -> Any:
     )
 
 
-def _manager(stat_prefix: str) -> Any:
+def _manager(stat_prefix: str, filters: Iterable[Any] = ()) -> Any:
     text = substitution_format_string_pb2.SubstitutionFormatString()
     text.text_format_source.inline_string = _LOG_FORMAT
     log = accesslog_pb2.AccessLog(
@@ -133,6 +189,7 @@ def _manager(stat_prefix: str) -> Any:
         access_log=[log],
         server_header_transformation=hcm_pb2.HttpConnectionManager.PASS_THROUGH,
     )
+    manager.http_filters.extend(filters)
     manager.http_filters.add(
         name="envoy.filters.http.router", typed_config=_any(router_pb2.Router())
     )

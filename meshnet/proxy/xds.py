@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ _TYPE = "type.googleapis.com/envoy.config."
 CLUSTERS = _TYPE + "cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "endpoint.v3.ClusterLoadAssignment"
 LISTENERS = _TYPE + "listener.v3.Listener"
+SCOPES = _TYPE + "route.v3.ScopedRouteConfiguration"
 ROUTES = _TYPE + "route.v3.RouteConfiguration"
-SERVICES = {CLUSTERS: "CDS", ENDPOINTS: "EDS", LISTENERS: "LDS", ROUTES: "RDS"}
+SERVICES = {CLUSTERS: "CDS", ENDPOINTS: "EDS", LISTENERS: "LDS", SCOPES: "SRDS", ROUTES: "RDS"}
 # What a route needs is sent before the route: make before break.
-ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
+ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, SCOPES, ROUTES)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Resource:
 
 Resources = dict[str, dict[str, Resource]]
 View = Mapping[str, Mapping[str, Resource]]
+# Type URL to the names of what differs from before.
+Changes = Mapping[str, Iterable[str]]
 
 
 def resource(message: Any, *, vacant: bool = False) -> Resource:

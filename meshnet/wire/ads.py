@@ -5,7 +5,7 @@ Source: envoyproxy.io/docs, «xDS REST and gRPC protocol», eventual consistency
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,26 +17,24 @@ from meshnet.proxy.xds import (
     LISTENERS,
     ORDER,
     ROUTES,
+    SCOPES,
     SERVICES,
+    Changes,
     Resource,
     View,
 )
+from meshnet.wire.ads_subscription import Subscription
 
 WILDCARD = "*"
 
 
-@dataclass
-class Subscription:
-    """What one resource type's subscription looks like, and what the proxy has."""
+@dataclass(frozen=True)
+class Refusal:
+    """A resource that a proxy refused, alone, and what it said; "" for a removal."""
 
-    wildcard: bool = False
-    answered: bool = False
-    names: set[str] = field(default_factory=set)
-    known: dict[str, str] = field(default_factory=dict)  # name -> version, as last sent
-    missing: set[str] = field(default_factory=set)  # subscribed, told that there is none
-    pending: str = ""  # nonce of the unanswered response
-    pending_names: tuple[str, ...] = ()
-    rejected: set[str] = field(default_factory=set)
+    service: str  # "CDS", ...
+    name: str
+    error: str
 
 
 @dataclass
@@ -45,16 +43,16 @@ class Stream:
 
     Attributes:
         pushes: responses sent.
-        nacks: responses the proxy refused.
-        last_error: what it said last, with the resources' names.
+        refusals: of resources, in order, until somebody takes them away.
     """
 
     pushes: int = 0
-    nacks: int = 0
-    last_error: str = ""
+    refusals: list[Refusal] = field(default_factory=list)
     _types: dict[str, Subscription] = field(default_factory=dict)
     _nonce: int = 0
     _clusters_sent: set[str] = field(default_factory=set)
+    _bare: set[str] = field(default_factory=set)  # clusters that may lack their endpoints
+    _view: View | None = None
 
     def receive(self, request: Any) -> None:
         """Take a request: what is subscribed to, and the ACK or NACK of a response."""
@@ -65,15 +63,33 @@ class Stream:
     ) -> Any:
         raise NotImplementedError
 
-    def _answered(self, request: Any, state: Subscription) -> None:
-        state.pending = ""
-        if request.HasField("error_detail"):
-            self.nacks += 1
-            state.rejected.update(state.pending_names)
-            names = ", ".join(state.pending_names[:5])
-            self.last_error = f"{names}: {request.error_detail.message}"
-        else:
-            state.rejected.difference_update(state.pending_names)
+    def _withdrawn(self, type_url: str, names: Iterable[str]) -> None:
+        """Some of what was sent last was refused: the proxy has what it had before."""
+
+    def changed(self, changes: Changes) -> None:
+        """Say what of the view differs; without a word of it only another view is looked at."""
+        for type_url, names in changes.items():
+            if state := self._types.get(type_url):
+                state.look_at(names)
+
+    def held_back(self) -> list[Refusal]:
+        """What the proxy refused and is not sent again before it differs."""
+        return [
+            Refusal(SERVICES[type_url], name, error)
+            for type_url, state in self._types.items()
+            for name, error in sorted(state.rejected.items())
+        ]
+
+    def _answered(self, type_url: str, request: Any, state: Subscription) -> None:
+        error = request.error_detail.message if request.HasField("error_detail") else None
+        again = state.answered_by(error)
+        if error is not None and not again:
+            names = state.pending_names or ("",)
+            self.refusals += [Refusal(SERVICES[type_url], name, error) for name in names]
+        if error is not None:
+            self._withdrawn(type_url, state.pending_names)
+            if type_url == ENDPOINTS:
+                self._bare.update(again)
 
     def send(self, view: View) -> list[Any]:
         """The responses due now.
@@ -83,9 +99,16 @@ class Stream:
         outstanding.
         """
         due: list[Any] = []
+        self._look_at(view)
         while self._round(view, due):
             pass
         return due
+
+    def _look_at(self, view: View) -> None:
+        if view is not self._view:
+            self._view = view
+            for state in self._types.values():
+                state.look_at(None)
 
     def _round(self, view: View, due: list[Any]) -> bool:
         """Add what is due to `due`; whether something went without a word, so that more may be."""
@@ -94,15 +117,15 @@ class Stream:
             state = self._types.get(type_url)
             if state is None or state.pending:
                 continue
-            if type_url in (LISTENERS, ROUTES) and not self._clusters_ready(view):
+            if type_url in (LISTENERS, SCOPES, ROUTES) and not self._clusters_ready(view):
                 continue
-            changed, removed = _difference(state, view[type_url])
+            changed, removed = state.difference(view[type_url])
             if type_url in (CLUSTERS, ENDPOINTS) and not self._routes_settled(view):
                 removed = [name for name in removed if name not in state.known]
                 changed = [(n, r) for n, r in changed if not (r.vacant and n in state.known)]
             # A proxy waits for the first answer to a wildcard, if only to hear of nothing.
             if changed or removed or (state.wildcard and not state.answered):
-                response = self._push(type_url, state, changed, removed)
+                response = self._push(type_url, state, *state.batch(changed, removed))
                 if response is None:
                     silent = True
                 else:
@@ -111,34 +134,45 @@ class Stream:
 
     def in_step(self, view: View) -> bool:
         """Whether the proxy has acknowledged all of `view` that it subscribes to."""
+        self._look_at(view)
         wanted = {CLUSTERS, LISTENERS}
         return wanted <= set(self._types) and all(
-            _in_step(state, view[type_url]) for type_url, state in self._types.items()
+            state.in_step(view[type_url]) for type_url, state in self._types.items()
         )
 
     def steps(self, view: View) -> dict[str, str]:
-        """Discovery service ("CDS", ...) to "in step", "stale", or "not asked"."""
+        """Discovery service ("CDS", ...) to "in step", "stale", "rejected" or "not asked"."""
+        self._look_at(view)
         found = {}
         for type_url, service in SERVICES.items():
             state = self._types.get(type_url)
-            found[service] = "not asked" if state is None else "stale"
-            if state is not None and _in_step(state, view[type_url]):
-                found[service] = "in step"
+            if state is None:
+                found[service] = "not asked"
+            elif state.rejected:
+                found[service] = "rejected"
+            else:
+                found[service] = "in step" if state.in_step(view[type_url]) else "stale"
         return found
 
     def _clusters_ready(self, view: View) -> bool:
         clusters, endpoints = self._types.get(CLUSTERS), self._types.get(ENDPOINTS)
-        if clusters is None or clusters.pending or any(_difference(clusters, view[CLUSTERS])[:1]):
+        if clusters is None or clusters.pending or clusters.difference(view[CLUSTERS])[0]:
             return False
-        needed = view[ENDPOINTS].keys() & clusters.known.keys() - clusters.rejected
-        if not needed:
-            return True
-        return endpoints is not None and not endpoints.pending and needed <= endpoints.known.keys()
+        known = endpoints.known if endpoints else {}
+        self._bare = {
+            name
+            for name in self._bare
+            if name in clusters.known
+            and name not in clusters.rejected
+            and name in view[ENDPOINTS]
+            and name not in known
+        }
+        return not self._bare and not (endpoints and endpoints.pending)
 
     def _routes_settled(self, view: View) -> bool:
         return all(
-            state is None or (not state.pending and not any(_difference(state, view[type_url])))
-            for type_url in (LISTENERS, ROUTES)
+            state is None or (not state.pending and not any(state.difference(view[type_url])))
+            for type_url in (LISTENERS, SCOPES, ROUTES)
             for state in (self._types.get(type_url),)
         )
 
@@ -150,15 +184,11 @@ class Stream:
         removed: list[str],
     ) -> Any:
         """Note what is sent, and make the response; None where this form has nothing to say."""
-        state.answered = True
-        for name, resource in changed:
-            state.known[name] = resource.version
-        for name in removed:
-            state.known.pop(name, None)
-            if name in state.names:
-                state.missing.add(name)
+        state.sent(changed, removed)
         if type_url == CLUSTERS:
-            self._clusters_sent.update(name for name, _ in changed)
+            names = [name for name, _ in changed]
+            self._clusters_sent.update(names)
+            self._bare.update(names)
             if endpoints := self._types.get(ENDPOINTS):
                 self._forget_endpoints(endpoints)
         nonce = str(self._nonce + 1)
@@ -167,11 +197,13 @@ class Stream:
             self._nonce += 1
             self.pushes += 1
             state.pending = nonce
-            state.pending_names = (*(name for name, _ in changed), *removed)
+            state.pending_names = tuple(name for name, _ in changed)
         return response
 
     def _first(self, type_url: str, state: Subscription) -> None:
         """A type is subscribed to for the first time on this stream."""
+        if type_url == CLUSTERS:
+            self._bare.update(state.known)
         if type_url == ENDPOINTS:
             self._forget_endpoints(state)
 
@@ -182,8 +214,19 @@ class Stream:
         untold, it warms until Envoy's 15 s for a first answer are over, and all routes with it.
         """
         for name in self._clusters_sent:
-            endpoints.known.pop(name, None)
+            endpoints.forget(name)
         self._clusters_sent.clear()
+
+    def _left(self, type_url: str, state: Subscription, name: str) -> None:
+        """A name is subscribed to no longer."""
+        state.names.discard(name)
+        state.rejected.pop(name, None)
+        self._forget(type_url, state, name)
+
+    def _forget(self, type_url: str, state: Subscription, name: str) -> None:
+        state.forget(name)
+        if type_url == ENDPOINTS:
+            self._bare.add(name)
 
 
 class DeltaStream(Stream):
@@ -191,31 +234,34 @@ class DeltaStream(Stream):
 
     def receive(self, request: Any) -> None:
         """Take a request: (un)subscriptions, and the ACK or NACK of a response."""
-        state = self._types.get(request.type_url)
+        type_url = request.type_url
+        state = self._types.get(type_url)
         first = state is None
         if state is None:
-            if request.type_url not in ORDER:
+            if type_url not in ORDER:
                 return
-            state = self._types[request.type_url] = Subscription()
+            state = self._types[type_url] = Subscription()
             state.known.update(request.initial_resource_versions)
-            self._first(request.type_url, state)
+            self._first(type_url, state)
             state.wildcard = not request.resource_names_subscribe
         if request.response_nonce and request.response_nonce == state.pending:
-            self._answered(request, state)
+            self._answered(type_url, request, state)
         for name in request.resource_names_subscribe:
             if name == WILDCARD:
                 state.wildcard = True
+                state.look_at(None)
                 continue
             state.names.add(name)
             state.missing.discard(name)
-            if not first:
-                state.known.pop(name, None)  # whoever subscribes anew wants it sent anew
+            state.look_at([name])
+            if not first:  # whoever subscribes anew wants it sent anew
+                self._forget(type_url, state, name)
         for name in request.resource_names_unsubscribe:
             if name == WILDCARD:
                 state.wildcard = False
-            state.names.discard(name)
-            state.known.pop(name, None)
-            state.rejected.discard(name)
+                state.look_at(None)
+            else:
+                self._left(type_url, state, name)
 
     def _message(
         self, type_url: str, nonce: str, changed: list[tuple[str, Resource]], removed: list[str]
@@ -227,20 +273,3 @@ class DeltaStream(Stream):
             message = response.resources.add(name=name, version=resource.version)
             message.resource.type_url, message.resource.value = type_url, resource.body
         return response
-
-
-def _in_step(state: Subscription, resources: Mapping[str, Resource]) -> bool:
-    return not state.pending and not state.rejected and not any(_difference(state, resources))
-
-
-def _difference(
-    state: Subscription, resources: Mapping[str, Resource]
-) -> tuple[list[tuple[str, Resource]], list[str]]:
-    """(resources to send, names to remove)."""
-    wanted = (
-        resources if state.wildcard else {n: resources[n] for n in state.names & resources.keys()}
-    )
-    changed = [(n, r) for n, r in wanted.items() if state.known.get(n) != r.version]
-    gone = [name for name in state.known if name not in wanted]
-    absent = [n for n in state.names if n not in resources and n not in state.missing]
-    return changed, [*gone, *(name for name in absent if name not in state.known)]

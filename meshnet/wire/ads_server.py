@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from meshnet.model.errors import InputError
-from meshnet.proxy.xds import View
+from meshnet.proxy.xds import SERVICES, Changes, View
 from meshnet.wire.ads import DeltaStream, Stream
 from meshnet.wire.ads_state import StateStream
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
@@ -22,29 +23,59 @@ log = logging.getLogger("meshnet")
 
 
 class Views:
-    """The configuration of every proxy, and the news that it changed.
+    """The configuration of every proxy, and the news of what of it changed.
 
     `of(proxy id)` returns a proxy's view, or None while there is nothing to tell it.
     """
 
     def __init__(self, of: Callable[[str], View | None]) -> None:
         self.of = of
-        self._changed = asyncio.Event()
+        self.connections: set[Connection] = set()
 
-    def changed(self) -> None:
-        """Wake every stream."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def changed(self, changes: Callable[[str], Changes | None] | None = None) -> None:
+        """Tell the streams: by proxy id what of its view differs; without, all look at all."""
+        for connection in self.connections:
+            differs = changes(connection.proxy_id) if changes else {}
+            if differs:
+                connection.stream.changed(differs)
+            if differs or changes is None:
+                connection.wake.set()
 
-    @property
-    def next_change(self) -> asyncio.Event:
-        """Set at the next change after now."""
-        return self._changed
+
+@dataclass(eq=False)
+class Connection:
+    """A proxy's stream and what wakes it: a change, a request, or the end of its requests."""
+
+    stream: Stream
+    proxy_id: str = ""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    inbox: deque[Any] = field(default_factory=deque)
+    ended: bool = False
+
+    async def read(self, requests: AsyncIterator[Any]) -> None:
+        """Take requests until there are no more."""
+        try:
+            async for request in requests:
+                self.inbox.append(request)
+                self.wake.set()
+        finally:
+            self.ended = True
+            self.wake.set()
+
+    async def woken(self) -> bool:
+        """Wait for a reason to go on; False: the proxy is gone."""
+        await self.wake.wait()
+        self.wake.clear()
+        return bool(self.inbox) or not self.ended
 
 
 @dataclass
 class ProxyStatus:
-    """One proxy as Pilot sees it."""
+    """One proxy as Pilot sees it.
+
+    Attributes:
+        rejected: resources that it refused, ever.
+    """
 
     id: str
     stream: Stream | None = None
@@ -54,12 +85,17 @@ class ProxyStatus:
 
 @dataclass
 class Registry:
-    """Every proxy that is expected or connected."""
+    """Every proxy that is expected or connected, and counts since the start by service."""
 
     proxies: dict[str, ProxyStatus] = field(default_factory=dict)
+    pushes: Counter[str] = field(default_factory=Counter)
+    pushed_bytes: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
 
     def status(self, views: Views) -> list[dict[str, Any]]:
-        """Of each: connected, in step (by discovery service too), pushes, rejected, last error."""
+        """Of each: connected, in step (by discovery service too), pushes, rejected, last error,
+        and what is held back because it refused it.
+        """
         rows = []
         for proxy in self.proxies.values():
             view = views.of(proxy.id)
@@ -73,9 +109,16 @@ class Registry:
                     "pushes": stream.pushes if stream else 0,
                     "rejected": proxy.rejected,
                     "last_error": proxy.last_error,
+                    "held_back": [asdict(one) for one in stream.held_back()] if stream else [],
                 }
             )
         return rows
+
+    def sent(self, response: Any) -> None:
+        """Count a response."""
+        service = SERVICES[response.type_url]
+        self.pushes[service] += 1
+        self.pushed_bytes[service] += response.ByteSize()
 
 
 class AdsService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
@@ -101,74 +144,48 @@ class AdsService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
     async def _serve(
         self, requests: AsyncIterator[Any], context: Any, stream: Stream
     ) -> AsyncIterator[Any]:
-        inbox: asyncio.Queue[Any] = asyncio.Queue()
-        reader = asyncio.create_task(_read(requests, inbox))
+        connection = Connection(stream)
+        reader = asyncio.create_task(connection.read(requests))
         status: ProxyStatus | None = None
         try:
-            request = await inbox.get()
-            if request is None:
-                return
-            proxy_id = self._identity or request.node.id
-            if not proxy_id:
-                await context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT, "the first request has no node id"
-                )
-            status = self._registry.proxies.setdefault(proxy_id, ProxyStatus(proxy_id))
-            status.stream = stream
-            stream.receive(request)
-            while True:
-                changed = self._views.next_change
-                while not inbox.empty():
-                    if (request := inbox.get_nowait()) is None:
-                        return
-                    _receive(stream, request, status)
-                if view := self._views.of(proxy_id):
+            while await connection.woken():
+                if status is None:
+                    connection.proxy_id = self._identity or connection.inbox[0].node.id
+                    if not connection.proxy_id:
+                        await context.abort(
+                            grpc.StatusCode.INVALID_ARGUMENT, "the first request has no node id"
+                        )
+                    status = self._connected(connection)
+                while connection.inbox:
+                    stream.receive(connection.inbox.popleft())
+                self._tell(status, stream)
+                if view := self._views.of(connection.proxy_id):
                     for response in stream.send(view):
+                        self._registry.sent(response)
                         yield response
-                if not await _wait(inbox, changed, stream, status):
-                    return
         finally:
             reader.cancel()
+            self._views.connections.discard(connection)
             if status is not None and status.stream is stream:
                 status.stream = None
                 if self._identity is None:
                     self._registry.proxies.pop(status.id, None)
 
+    def _connected(self, connection: Connection) -> ProxyStatus:
+        proxy_id = connection.proxy_id
+        self._views.connections.add(connection)
+        status = self._registry.proxies.setdefault(proxy_id, ProxyStatus(proxy_id))
+        status.stream = connection.stream
+        return status
 
-async def _read(requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None:
-    try:
-        async for request in requests:
-            inbox.put_nowait(request)
-    finally:
-        inbox.put_nowait(None)
-
-
-async def _wait(
-    inbox: asyncio.Queue[Any], changed: asyncio.Event, stream: Stream, status: ProxyStatus
-) -> bool:
-    """Wait for a request (taken) or a change; False when the proxy is gone."""
-    getter = asyncio.ensure_future(inbox.get())
-    waiter = asyncio.ensure_future(changed.wait())
-    try:
-        await asyncio.wait((getter, waiter), return_when=asyncio.FIRST_COMPLETED)
-        if getter.done():
-            if (request := getter.result()) is None:
-                return False
-            _receive(stream, request, status)
-        return True
-    finally:
-        waiter.cancel()
-        if not getter.done():
-            getter.cancel()
-
-
-def _receive(stream: Stream, request: Any, status: ProxyStatus) -> None:
-    nacks = stream.nacks
-    stream.receive(request)
-    if stream.nacks > nacks:
-        status.rejected += 1
-        status.last_error = stream.last_error
-        log.warning("%s rejected %s", status.id, stream.last_error)
+    def _tell(self, status: ProxyStatus, stream: Stream) -> None:
+        """Make what the proxy refused known, by resource."""
+        for one in stream.refusals:
+            status.rejected += 1
+            status.last_error = f"{one.service} {one.name}: {one.error}"
+            self._registry.rejects[one.service] += 1
+            log.warning("%s rejected %s", status.id, status.last_error)
+        stream.refusals.clear()
 
 
 async def listen(target: str, service: AdsService, owner: int | None = None) -> Any:

@@ -66,6 +66,7 @@ class World:
                 "mcp_port": ports["mcp"],
                 "store": str(self.dir / "copilot.db"),
                 "bbs_url": self.bbs_url,
+                "policy_url": "http://127.0.0.1:9",  # nobody is there: every app sees everything
             },
             "pilot": {
                 "node_name": "test",

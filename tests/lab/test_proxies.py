@@ -247,7 +247,7 @@ def _answers(world: World, name: str) -> bool:
 def test_a_bad_route_is_refused_and_the_next_one_served(world: World, route: Route) -> None:
     with pytest.raises(InputError, match="invalid"):
         world.copilot(lambda c: c.upsert_route(route))
-    with pytest.raises(InputError, match="invalid"):
+    with pytest.raises(InputError):
         world.copilot(lambda c: c.bulk_sync([route], {}, {}))
     shop, process = host("after"), name("p")
     world.scale(process, [])

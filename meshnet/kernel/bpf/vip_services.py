@@ -59,10 +59,20 @@ class VipServices:
             self._set(vip, wanted[vip])
         gone = self._tables.keys() - wanted.keys()
         for vip in gone:
-            self._services.delete(_key(vip))
-            self._clear(*self._tables.pop(vip))
-            self._present.pop(vip, None)
+            self._remove(vip)
         return len(changed) + len(gone)
+
+    def update(self, changes: Mapping[Address, Slots | None]) -> None:
+        """Set these services, or remove them (None), and leave all others alone.
+
+        Raises:
+            KernelError: as `replace`, which then heals.
+        """
+        for vip, slots in changes.items():
+            if slots is None:
+                self._remove(vip)
+            elif self._present.get(vip) != slots:
+                self._set(vip, slots)
 
     def items(self) -> dict[Address, Slots]:
         """What the maps say now."""
@@ -88,6 +98,12 @@ class VipServices:
         if vip in self._tables:
             self._clear(*self._tables[vip])
         self._tables[vip], self._present[vip] = (table, len(slots)), slots
+
+    def _remove(self, vip: Address) -> None:
+        if vip in self._tables:
+            self._services.delete(_key(vip))
+            self._clear(*self._tables.pop(vip))
+            self._present.pop(vip, None)
 
     def _clear(self, table: int, slots: int) -> None:
         for number in range(slots):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ORDER, ROUTES, Resource
+from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Resource
 from meshnet.wire.ads import DeltaStream
 
 View = dict[str, dict[str, Resource]]
@@ -41,8 +41,8 @@ def settle(stream: DeltaStream, state: View) -> list[tuple[str, list[str]]]:
 def connected(state: View) -> DeltaStream:
     stream = DeltaStream()
     subscriptions = {CLUSTERS: (), ENDPOINTS: ("a", "b"), LISTENERS: (), ROUTES: ("t",)}
-    for type_url in ORDER:
-        stream.receive(ask(type_url, *subscriptions[type_url]))
+    for type_url, names in subscriptions.items():
+        stream.receive(ask(type_url, *names))
     settle(stream, state)
     assert stream.in_step(state)
     return stream
@@ -125,11 +125,12 @@ def test_a_type_nobody_serves_is_ignored(type_url: str) -> None:
 def test_steps_say_which_service_is_not_in_step() -> None:
     state = view("1", a=Resource("1", b""), b=Resource("1", b""))
     stream = connected(state)
-    assert stream.steps(state) == dict.fromkeys(("CDS", "EDS", "LDS", "RDS"), "in step")
+    steps = dict.fromkeys(("CDS", "EDS", "LDS", "RDS"), "in step")
+    assert stream.steps(state) == {**steps, "SRDS": "not asked"}
     later = view("2", a=Resource("1", b""), b=Resource("1", b""))
     assert stream.steps(later) == {**stream.steps(state), "RDS": "stale"}
     (response,) = stream.send(later)
     assert stream.steps(later)["RDS"] == "stale"  # sent, not acknowledged
     stream.receive(ask(ROUTES, nonce=response.nonce, error="no such filter"))
-    assert stream.steps(later)["RDS"] == "stale" and stream.nacks == 1
+    assert stream.steps(later)["RDS"] == "rejected" and len(stream.refusals) == 1
     assert DeltaStream().steps(state)["RDS"] == "not asked"

@@ -132,10 +132,29 @@ def test_the_first_answer_comes_even_when_there_is_nothing() -> None:
     assert (response.type_url, len(response.resources)) == (CLUSTERS, 0)
 
 
-def test_a_refusal_is_counted_with_the_names_and_not_sent_again() -> None:
+def test_the_bad_one_of_several_is_held_back_and_the_others_are_said() -> None:
     stream = StateStream()
     stream.receive(request(CLUSTERS))
-    (response,) = stream.send(FULL)
-    stream.receive(request(CLUSTERS, nonce=response.nonce, error="bad"))
-    assert (stream.nacks, stream.last_error) == (1, "a, b: bad")
-    assert stream.send(FULL) == []
+    state = view(c="a=c1 b=bad c=c3 d=c4")
+    said = []
+    while responses := stream.send(state):
+        (response,) = responses
+        bodies = [r.value for r in response.resources]
+        said.append(bodies)
+        error = "no" if b"bad" in bodies else ""
+        stream.receive(request(CLUSTERS, nonce=response.nonce, error=error))
+    assert said[-1] == [b"c1", b"c3", b"c4"]
+    assert [r.name for r in stream.held_back()] == ["b"]
+    assert stream.send(view(c="a=c1 b=bad c=c3 d=c4")) == []
+    (response,) = stream.send(view(c="a=c1 b=good c=c3 d=c4"))
+    assert sorted(r.value for r in response.resources) == [b"c1", b"c3", b"c4", b"good"]
+
+
+def test_a_resource_that_was_good_before_stays_as_it_was_while_its_bad_successor_is_held() -> None:
+    proxy = Proxy(FULL, "t")
+    worse = view(c="a=bad b=c2", e="a=e1 b=e2", x="l=l1", r="t=r1")
+    clusters, endpoints = proxy.stream.send(worse)
+    proxy.stream.receive(request(CLUSTERS, nonce=clusters.nonce, error="no"))
+    proxy.stream.receive(request(ENDPOINTS, "a", "b", nonce=endpoints.nonce))
+    later = view(c="a=bad b=c3", e="a=e1 b=e2", x="l=l1", r="t=r1")
+    assert proxy.settle(later)[0] == (CLUSTERS, ["c1", "c3"])
