@@ -66,19 +66,20 @@ def app_to_app(stage: Stage) -> Shown:
 
 def policy(stage: Stage) -> Shown:
     """Without a policy the same request fails fast; with one it arrives."""
-    # The sidecar's answer, or that of the frontend whose connection is reset.
-    refusal = 503 if stage.mode in PROXIED else 502
+    # The sidecar's answer, whose connection the kernel resets or which is shown no route any more;
+    # or that of the frontend whose own connection is reset.
+    refusals = (503, 404) if stage.mode in PROXIED else (502,)
     pair = stage.guids["frontend"], stage.guids["backend"]
     url = stage.via_frontend("backend")
     stage.client.deny(*pair, ports=POLICY_PORTS)
     try:
-        stage.until(url, lambda status: status == refusal)
+        stage.until(url, lambda status: status in refusals)
         denied = stage.outside.get(url)[0]
     finally:
         stage.client.allow(*pair, ports=POLICY_PORTS)
     stage.until(url, lambda status: status == 200)
     allowed = stage.outside.get(url)[0]
-    good = denied.status == refusal and denied.seconds < DENIED_WITHIN_SECONDS
+    good = denied.status in refusals and denied.seconds < DENIED_WITHIN_SECONDS
     output = (f"without: {_line(denied)}", f"with:    {_line(allowed)}")
     return Shown(output, good and allowed.status == 200)
 

@@ -32,5 +32,9 @@ class Claims(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """What there is of a key."""
-        claimants = self._claimants.get(key)
-        return self._of_service[min(claimants)][key] if claimants else None
+        owner = self.owner(key)
+        return self._of_service[owner][key] if owner is not None else None
+
+    def owner(self, key: K) -> str | None:
+        """The service that has a key."""
+        return min(self._claimants.get(key, ()), default=None)

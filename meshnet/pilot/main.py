@@ -40,8 +40,9 @@ class Config:
         mcp_addr: Copilot's MCP source, host:port.
         ads_listen: host:port for ingress proxies, or empty.
         proxies_dir: directory where the cell announces its sidecars, or empty.
-        status_socket: unix socket that answers GET /status, and GET /proxies/ID with what
-            Pilot wants that proxy to have.
+        status_socket: unix socket that answers GET /status; GET /proxies/ID with what Pilot
+            wants that proxy to have; GET /proxies/ID/hidden/VIP/PORT with the apps there that it
+            is shown no route to.
         pin_dir: where the cell pins the maps of `kernel` mode, or empty.
     """
 
@@ -152,7 +153,18 @@ class Pilot:
                 return JSONResponse({"error": "no such proxy"}, http.HTTPStatus.NOT_FOUND)
             return JSONResponse(await asyncio.to_thread(dump.wanted, view))
 
-        return Starlette(routes=[Route("/status", status), Route("/proxies/{proxy}", wanted)])
+        async def hidden(request: Request) -> JSONResponse:
+            asked = request.path_params
+            apps = self._views.hidden(asked["proxy"], (asked["address"], asked["port"]))
+            return JSONResponse({"apps": apps})
+
+        return Starlette(
+            routes=[
+                Route("/status", status),
+                Route("/proxies/{proxy}", wanted),
+                Route("/proxies/{proxy}/hidden/{address}/{port:int}", hidden),
+            ]
+        )
 
 
 async def serve(config: Config) -> None:

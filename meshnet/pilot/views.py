@@ -118,6 +118,17 @@ class Views:
         changed, self._slots_changed = self._slots_changed, set()
         return {address: self.slots.get(address) for address in changed}
 
+    def hidden(self, proxy_id: str, address: kernel.Address) -> list[str]:
+        """The apps behind a VIP and port that this proxy is shown no route to; none where it is
+        shown one, or where nobody has one.
+        """
+        view = self.of(proxy_id)
+        owner = self._slot_claims.owner(address) if self._slot_claims else None
+        if view is None or owner is None or f"{address[0]}_{address[1]}" in view[LISTENERS]:
+            return []
+        routes = self._mesh.services[owner].message.http
+        return sorted({target.destination.subset for route in routes for target in route.route})
+
     def _update_slots(self, touched: Iterable[str]) -> None:
         if self._slot_claims is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -84,6 +85,7 @@ class Collector:
             policies=tuple(self._policies()),
             clusters=self._clusters(rows.get(source.address)),
             mode=self.mode(source),
+            hidden=self._hidden(rows.get(source.address), request),
             host_ports={
                 f"{self._nodes[r['cell']]['address']}:{r['host_port']}": names.address(a)
                 for a, r in rows.items()
@@ -167,6 +169,16 @@ class Collector:
              "protocol": r["destination"]["protocol"], **r["destination"]["ports"]}
             for r in rows
         ]  # fmt: skip
+
+    def _hidden(self, row: dict[str, Any] | None, request: Request) -> tuple[str, ...]:
+        """Apps behind the destination that the source's Pilot shows it no route to."""
+        if row is None or not request.remote[0]:
+            return ()
+        address, port = request.remote
+        socket = self.lab.paths.socket(row["cell"], "pilot")
+        text = status.text(socket, f"/proxies/{row['guid']}/hidden/{address}/{port}")
+        found = json.loads(text or '{"apps": []}')
+        return tuple(self.lab.names.app(guid) for guid in found["apps"])
 
     def _clusters(self, row: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
         """Cluster to instances, as the source's own sidecar has them (Envoy's admin interface)."""

@@ -94,7 +94,15 @@ def _of_reason(reason_name: str, host: str) -> str:
 def _of_proxy(evidence: Evidence) -> tuple[str, str] | None:
     for access in evidence.access:
         flags = access.fields.get("flags", "-").split(",")
-        if access.fields.get("status") == "404" and access.fields.get("cluster") == "-":
+        unknown = access.fields.get("status") == "404" and access.fields.get("cluster") == "-"
+        if unknown and evidence.hidden:
+            source, target = access.proxy.partition("/")[0], evidence.hidden[0]
+            port = evidence.request.port
+            return (
+                f"{access.proxy}'s proxy is shown no route, for the lab has no policy "
+                f"{source} → {' or '.join(evidence.hidden)} tcp {port}"
+            ), f"meshnet cf add-network-policy {source} {target} --protocol tcp --port {port}"
+        if unknown:
             advice = "meshnet cf routes; meshnet cf map-route APP DOMAIN -n HOST"
             return f"{access.proxy}'s proxy has no route for {evidence.request.host}", advice
         if "UH" in flags:

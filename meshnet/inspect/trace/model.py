@@ -82,6 +82,7 @@ class Evidence:
         conntrack: by node or instance.
         clusters: of the source's own proxy: name to instances' addresses.
         host_ports: "cell's address:port" to instance.
+        hidden: apps behind the destination that the source's proxy is shown no route to.
     """
 
     request: Request
@@ -93,6 +94,7 @@ class Evidence:
     clusters: dict[str, tuple[str, ...]] = field(default_factory=dict)
     host_ports: dict[str, str] = field(default_factory=dict)
     mode: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,16 @@ def test_what_a_proxy_answers_by_itself_is_a_failure(change: dict[str, str], say
     assert last.failed and says in last.what and last.advice
 
 
+def test_a_route_that_is_hidden_for_want_of_a_policy_is_told_from_one_that_is_not_there() -> None:
+    change = {"details": "-", "status": "404", "cluster": "-"}
+    access = Access("a/0", {**parse_access(LINE), **change})
+    evidence = replace(EVIDENCE, request=replace(REQUEST, status=404), access=(access,),
+                       hidden=("b", "c"))  # fmt: skip
+    last = ending(evidence, [], Names())
+    assert last.failed and "has no policy a → b or c tcp 8080" in last.what
+    assert last.advice == "meshnet cf add-network-policy a b --protocol tcp --port 8080"
+
+
 def test_an_apps_own_error_is_an_answer() -> None:
     evidence = replace(EVIDENCE, request=replace(REQUEST, status=500))
     assert not ending(evidence, [], Names()).failed

@@ -103,6 +103,16 @@ def test_a_sidecar_sees_what_its_policies_name_and_nothing_else() -> None:
     assert set(one[LISTENERS]) == {"inbound", "outbound"} and set(one[CLUSTERS]) == {"inbound"}
 
 
+def test_what_is_hidden_from_a_proxy_is_told_from_what_is_not_there() -> None:
+    views = Views()
+    views.set_sidecars({"g1": ONE, "g2": TWO})
+    views.update(news(**inside(1), sc={**HIDDEN, "app1": sidecar("app1", "internal/b1.y")}))
+    address = ("127.128.0.1", 8080)
+    assert views.hidden("g2", address) == ["p"]
+    assert views.hidden("g1", address) == []
+    assert views.hidden("g2", ("127.128.0.9", 8080)) == [] == views.hidden("nobody", address)
+
+
 def test_without_any_sidecar_resource_everything_is_seen() -> None:
     views = Views()
     views.set_sidecars({"g1": ONE})
