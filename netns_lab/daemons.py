@@ -49,7 +49,7 @@ def daemons(
     found = _control(topology, paths, secrets)
     most = room(memory_mib, len(topology.of("cell")))
     for cell in topology.of("cell"):
-        found += _cell(topology, paths, cell, envoy, most)
+        found += _cell(topology, paths, cell, envoy, cell.room or most)
     for router in topology.of("router"):
         found.append(_ingress(topology, paths, router, envoy))
     return [*found, _lb(topology, paths)]

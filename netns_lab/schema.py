@@ -75,6 +75,11 @@ SCHEMA: dict[str, Any] = {
                     "role": {"enum": list(ROLES)},
                     "mode": _MODE,
                     "sockmap": {"type": "boolean"},
+                    "room": {
+                        "description": "How many instances a cell takes. Default: as fit.",
+                        "type": "integer",
+                        "minimum": 1,
+                    },
                 },
             },
         },

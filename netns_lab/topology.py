@@ -49,6 +49,7 @@ class Node:
 
     Attributes:
         mode, sockmap: a cell's own redirection; empty and None = the lab's.
+        room: how many instances a cell takes; None = as many as fit into the memory.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Node:
     position: int
     mode: str = ""
     sockmap: bool | None = None
+    room: int | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _nodes(rows: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     seen: Counter[str] = Counter()
     nodes = []
     for row in rows:
-        own = row.get("mode", ""), row.get("sockmap")
+        own = row.get("mode", ""), row.get("sockmap"), row.get("room")
         nodes.append(Node(row["name"], row["role"], seen[row["role"]], *own))
         seen[row["role"]] += 1
     return tuple(nodes)
@@ -231,6 +233,8 @@ def _check(topology: Topology) -> None:
     for node in topology.nodes:
         if node.role != "cell" and (node.mode or node.sockmap is not None):
             raise InputError(f"{node.name} is no cell: only cells have a mode")
+        if node.role != "cell" and node.room is not None:
+            raise InputError(f"{node.name} is no cell: only cells have room for instances")
         topology.redirection(node)
     check_networks(topology, ())
 

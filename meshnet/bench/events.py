@@ -58,7 +58,7 @@ def run(rounds: int, seconds: int, seed: int) -> list[dict[str, Any]]:
         A row each: kind, variant, ratio (an Interval), rates on and off by round.
     """
     found = []
-    with own_lab() as world:
+    with own_lab(World) as world:
         for kind in KINDS:
             for variant in (v for v in chosen(["ebpf", "kernel"]) if v.name != "direct"):
                 cell = Cell(PLACES[0], kind, CONNECTIONS)

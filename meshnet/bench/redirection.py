@@ -48,7 +48,7 @@ def run(options: Options, directory: Path) -> dict[str, Any]:
         result = _empty(options)
         _warn_if_busy(result["machine"])
         try:
-            with own_lab() as world:
+            with own_lab(World) as world:
                 _measure(world, options, result, lambda: save(directory / FILE, result))
                 result["complete"] = True
         except KeyboardInterrupt:

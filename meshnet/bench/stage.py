@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from meshnet.bench.progress import say
-from meshnet.bench.world import World
 from meshnet.model.errors import Conflict, PlatformError
 
 PROGRAMS = ("wrk", "curl", "ss", "conntrack")
@@ -19,20 +18,37 @@ LOCK = "\0meshnet-bench"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Openable(Protocol):
+    """A lab and what is on it. Owner: `close()`, open or not."""
+
+    def open(self, progress: Callable[[str], None]) -> None:
+        """Bring it up."""
+
+    def close(self) -> None:
+        """Take it down."""
+
+
+W = TypeVar("W", bound=Openable)
+
+
 @contextmanager
-def own_lab() -> Iterator[World]:
+def own_lab(make: Callable[[], W], programs: Iterable[str] = PROGRAMS) -> Iterator[W]:
     """A lab for the length of the block; a signal ends the block, and never the taking down.
+
+    Args:
+        make: of the world in it.
+        programs: that the benchmark needs.
 
     Raises:
         Conflict: another benchmark runs.
         MeshnetError: it did not come up, or something of it is left.
         KeyboardInterrupt: a signal came.
     """
-    for name in PROGRAMS:
+    for name in programs:
         if shutil.which(name) is None:
             raise PlatformError(f"no {name}: run `make set-up`")
     with _alone(), Interruption() as interruption:
-        world = World()
+        world = make()
         try:
             world.open(say)
             yield world

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -34,11 +34,18 @@ def interval(values: Sequence[float], seed: int) -> Interval:
     Args:
         values: at least one; with a single one the interval is that value.
     """
+    return interval_of(values, seed, median)
+
+
+def interval_of(
+    values: Sequence[float], seed: int, of: Callable[[Sequence[float]], float]
+) -> Interval:
+    """The same for another figure of a sample than its median."""
     chance = random.Random(seed)
-    medians = sorted(median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    found = sorted(of(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
     edge = (1 - CONFIDENCE) / 2
-    low, high = medians[int(edge * RESAMPLES)], medians[int((1 - edge) * RESAMPLES) - 1]
-    return Interval(median(values), low, high)
+    low, high = found[int(edge * RESAMPLES)], found[int((1 - edge) * RESAMPLES) - 1]
+    return Interval(of(values), low, high)
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float], seed: int) -> Interval:

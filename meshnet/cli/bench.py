@@ -21,13 +21,53 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON with every sample
 
 @app.command()
 def convergence(
-    times: Annotated[int, typer.Option("-n", "--times", min=1, max=1000, help="Routes.")] = 20,
+    quick: Annotated[bool, typer.Option("--quick", help="10 and 100 routes, 3 rounds.")] = False,
+    routes: Annotated[
+        list[int] | None,
+        typer.Option("--routes", min=1, max=100_000, help="Default 10, 1000 and 10000."),
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option("--instances", min=20, max=4000, help="Default 1000.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, max=1000, help="Default 25, --quick 3.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of all chance. Default: by the clock.")
+    ] = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="A directory.")] = "",
     json: Json = False,
 ) -> None:
-    """From the API's answer to a map-route to the first request served by the new route."""
-    from meshnet.bench.convergence import run as measure
+    """From the API's answer to the first request served by what it said, in a lab of its own.
 
-    raise typer.Exit(measure(times, as_json=json))
+    Example: meshnet bench convergence --quick -o /tmp/bench
+    """
+    import json as json_module
+
+    from meshnet.bench import convergence as bench
+    from meshnet.bench import convergence_report as report
+    from meshnet.cli.tables import table
+    from netns_lab.lab import need_root
+
+    options = bench.Options(
+        sizes=tuple(sorted(set(routes or ([10, 100] if quick else [10, 1_000, 10_000])))),
+        instances=instances or (100 if quick else 1_000),
+        rounds=rounds or (3 if quick else 25),
+        seed=int(datetime.now().timestamp()) % 1_000_000 if seed is None else seed,
+    )
+    need_root()
+    directory = Path(output or f"bench-{datetime.now():%Y%m%d-%H%M%S}")
+    _make(directory)
+    result = bench.run(options, directory)
+    found = report.rows(result)
+    if json:
+        print(json_module.dumps(result, indent=1))
+    else:
+        table(report.HEADS, [report.cells(row) for row in found])
+        print(*report.notes(result, found), f"seed {options.seed}", sep="\n")
+    report.write(directory / "convergence.html", result, found)
+    print(f"see {directory}/convergence.html", file=sys.stderr)
+    raise typer.Exit(0 if result["complete"] and not result["failed"] else 1)
 
 
 @app.command()

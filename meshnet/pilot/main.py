@@ -145,7 +145,14 @@ class Pilot:
 
         async def status(request: Request) -> JSONResponse:
             rows = self._registry.status(self._news)
-            return JSONResponse({"synced_mcp": self._views.synced, "proxies": rows})
+            return JSONResponse(
+                {
+                    "synced_mcp": self._views.synced,
+                    "proxies": rows,
+                    "received_bytes": self._sink.received_bytes,
+                    "pushed_bytes": self._registry.pushed_bytes,
+                }
+            )
 
         async def wanted(request: Request) -> JSONResponse:
             view = self._views.of(request.path_params["proxy"])

@@ -45,10 +45,12 @@ class Sink:
 
     Attributes:
         held: collection to name to message, as the source has it now.
+        received_bytes: of all responses.
     """
 
     def __init__(self, node_id: str, collections: tuple[str, ...] = tuple(MESSAGES)) -> None:
         self.held: dict[str, dict[str, Any]] = {name: {} for name in collections}
+        self.received_bytes = 0
         self._node = mcp_pb2.SinkNode(id=node_id)
         self._versions: dict[str, dict[str, str]] = {name: {} for name in collections}
         self._awaited: set[str] = set()
@@ -65,6 +67,7 @@ class Sink:
 
     def receive(self, response: Any) -> Any:
         """Take a response into `held`; the ACK or NACK to send."""
+        self.received_bytes += response.ByteSize()
         name = response.collection
         answer = self._request(name, response_nonce=response.nonce)
         self._more = response.more_follow
