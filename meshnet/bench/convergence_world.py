@@ -102,7 +102,11 @@ class World:
         line = [sys.executable, "-m", "meshnet.bench.simulated_cell", json.dumps(config)]
         entered = launch.argv(line, netns=netns.path(node["netns"]))
         with (self.paths.log / "simulated.cell.log").open("ab") as log:
-            self._cell = subprocess.Popen(entered, stdout=log, stderr=log)
+            self._cell = subprocess.Popen(entered, stdout=subprocess.PIPE, stderr=log)
+        assert self._cell.stdout is not None
+        if not self._cell.stdout.readline():
+            said = (self.paths.log / "simulated.cell.log").read_text(encoding="utf-8")[-300:]
+            raise PeerError(f"the simulated cell did not start: {said}")
 
     def close(self) -> None:
         """Take everything down. Raises PlatformError where something is left."""

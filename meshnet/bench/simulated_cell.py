@@ -1,7 +1,7 @@
 """A cell without containers: speaks BBS's protocol honestly, and answers for each of its instances.
 
 `python -m meshnet.bench.simulated_cell JSON` with {"bbs_url", "cell_id", "address", "room"}. What
-BBS places here is started at once; an instance is a port that answers requests with "GUID INDEX",
+BBS places here is started at once, and "present" is said when it may; an instance is a port that answers requests with "GUID INDEX",
 and goes on to do so for a moment after it was taken away, as a drained container does.
 """
 
@@ -23,7 +23,6 @@ _FIRST_PORT = 20_000
 _DRAIN_SECONDS = 10.0
 _PRESENCE_SECONDS, _PRESENCE_TTL_SECONDS = 3.0, 15
 _STARTS_AT_ONCE = 8
-_FILES = 65_536
 
 
 class _Answering(asyncio.Protocol):
@@ -70,6 +69,7 @@ class Cell:
                 async for event in self._bbs.events(self._id):
                     if isinstance(event, Connected):
                         await self._present()
+                        print("present", flush=True)
                         wanted = await self._bbs.actual_lrps(cell_id=self._id)
                     elif event.name == api.CREATED:
                         wanted = [event.message.actual_lrp]
@@ -119,7 +119,8 @@ async def serve(config: dict[str, Any]) -> None:
 
 def main() -> None:
     """Entry point."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a port for each instance
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(json.loads(sys.argv[1])))
 
