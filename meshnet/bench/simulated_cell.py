@@ -1,8 +1,9 @@
 """A cell without containers: speaks BBS's protocol honestly, and answers for each of its instances.
 
 `python -m meshnet.bench.simulated_cell JSON` with {"bbs_url", "cell_id", "address", "room"}. What
-BBS places here is started at once, and "present" is said when it may; an instance is a port that answers requests with "GUID INDEX",
-and goes on to do so for a moment after it was taken away, as a drained container does.
+BBS places here is started at once; an instance is a port that answers requests with "GUID INDEX",
+and goes on to do so for a moment after it was taken away, as a drained container does. "present" is
+printed when BBS may place.
 """
 
 from __future__ import annotations

@@ -32,19 +32,19 @@ W = TypeVar("W", bound=Openable)
 
 
 @contextmanager
-def own_lab(make: Callable[[], W], programs: Iterable[str] = PROGRAMS) -> Iterator[W]:
+def own_lab(make: Callable[[], W], programs: Iterable[str] | None = None) -> Iterator[W]:
     """A lab for the length of the block; a signal ends the block, and never the taking down.
 
     Args:
         make: of the world in it.
-        programs: that the benchmark needs.
+        programs: that the benchmark needs; default: PROGRAMS.
 
     Raises:
         Conflict: another benchmark runs.
         MeshnetError: it did not come up, or something of it is left.
         KeyboardInterrupt: a signal came.
     """
-    for name in programs:
+    for name in PROGRAMS if programs is None else programs:
         if shutil.which(name) is None:
             raise PlatformError(f"no {name}: run `make set-up`")
     with _alone(), Interruption() as interruption:

@@ -41,7 +41,7 @@ class FakeWorld:
 @pytest.fixture(autouse=True)
 def no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeWorld.fails, FakeWorld.closed = "", 0
-    monkeypatch.setattr(stage, "World", FakeWorld)
+    monkeypatch.setattr(redirection, "World", FakeWorld)
     monkeypatch.setattr(stage, "PROGRAMS", ("sh",))
     monkeypatch.setattr(stage, "LOCK", f"\0meshnet-bench-test-{os.getpid()}")
     monkeypatch.setattr(machine, "describe", lambda: {**MACHINE, "busy": 0.0})
