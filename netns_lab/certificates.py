@@ -127,6 +127,12 @@ class Authority:
 _PEM = serialization.Encoding.PEM
 
 
+def bundle(texts: Sequence[bytes]) -> bytes:
+    """The certificates in these PEM texts, each once, in their order."""
+    found = (one for text in texts for one in x509.load_pem_x509_certificates(text))
+    return b"".join(dict.fromkeys(one.public_bytes(_PEM) for one in found))
+
+
 def serial(certificate: bytes) -> int:
     """The serial number of a PEM certificate."""
     return x509.load_pem_x509_certificate(certificate).serial_number
@@ -164,3 +170,16 @@ def _builder(
 
 def _private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def leaf_of(certificate: bytes) -> Leaf:
+    """What a PEM certificate of ours says, to give out another like it."""
+    parsed = x509.load_pem_x509_certificate(certificate)
+    names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    values = {a.oid: str(a.value) for a in parsed.subject}
+    return Leaf(
+        values[NameOID.COMMON_NAME],
+        values[NameOID.ORGANIZATIONAL_UNIT_NAME],
+        tuple(str(name.value) for name in names),
+        isinstance(parsed.public_key(), rsa.RSAPublicKey),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from meshnet.capi.uaa.keys import PUBLIC
@@ -15,6 +16,17 @@ _DNS = "169.254.0.2"
 # What a lab's own daemons take, and an instance: its sidecar (22 MiB), a small app, shims, kernel.
 _LAB_MIB, _INSTANCE_MIB = 2048, 48
 _LEAST_ROOM, _MOST_ROOM = 16, 250
+# They have neither a peer nor a port: unix sockets and the kernel.
+_WITHOUT_TLS = ("observe", "lb")
+_SERVICES = {
+    "bbs": ("bbs",),
+    "copilot": ("copilot",),
+    "lease": ("silk-controller",),
+    "policy": ("policy-server",),
+    "capi": ("cloud-controller-ng", "uaa"),
+    "pilot": ("pilot",),
+    "logcache": ("log-cache", "doppler"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,24 @@ def daemons(
         found += _cell(topology, paths, cell, envoy, cell.room or most)
     for router in topology.of("router"):
         found.append(_ingress(topology, paths, router, envoy))
-    return [*found, _lb(topology, paths)]
+    return [_with_tls(paths, daemon) for daemon in (*found, _lb(topology, paths))]
+
+
+def _with_tls(paths: Paths, daemon: Daemon) -> Daemon:
+    if daemon.room in _WITHOUT_TLS:
+        return daemon
+    directory = paths.tls(daemon.name)
+    if daemon.room == "ingress":  # where its Envoy can get at it
+        directory = Path(daemon.config["run_dir"]) / "tls"
+    # Certificate and key in one file, so that they are renewed at one stroke.
+    both, ca = str(directory / "identity.pem"), str(directory / "ca.pem")
+    files = {"certificate": both, "key": both, "ca": ca}
+    return dataclasses.replace(daemon, config={**daemon.config, "tls": files})
+
+
+def service_names(room: str) -> tuple[str, ...]:
+    """Under which names CF's components call a room of the control node."""
+    return tuple(f"{name}.service.cf.internal" for name in _SERVICES.get(room, ()))
 
 
 def room(memory_mib: int, cells: int) -> int:
@@ -70,13 +99,13 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
         "lease": {"store": store["lease"], "overlay": topology.overlay, "static": static},
         "copilot": {
             "store": store["copilot"],
-            "bbs_url": f"http://{ip}:8889",
-            "policy_url": f"http://{ip}:4003",
+            "bbs_url": f"https://{ip}:8889",
+            "policy_url": f"https://{ip}:4003",
             "vip_range": topology.vips,
         },
         "policy": {
             "store": store["policy"],
-            "capi_url": f"http://{ip}",
+            "capi_url": f"https://{ip}:9023",
             "token_keys": str(paths.token_keys / PUBLIC),
             "uaa_secret": secrets.internal_password,
         },
@@ -96,9 +125,9 @@ def _capi(topology: Topology, paths: Paths, secrets: Secrets, store: str) -> dic
         "store": store,
         "droplet_dir": str(paths.state / "droplets"),
         "copilot_addr": f"{ip}:9001",
-        "bbs_url": f"http://{ip}:8889",
-        "policy_url": f"http://{ip}:4002",
-        "policy_internal_url": f"http://{ip}:4003",
+        "bbs_url": f"https://{ip}:8889",
+        "policy_url": f"https://{ip}:4002",
+        "policy_internal_url": f"https://{ip}:4003",
         "token_key_dir": str(paths.token_keys),
         "users": dict(topology.users),
         "internal_user": "internal_user",
@@ -122,6 +151,8 @@ def zone(topology: Topology) -> dict[str, list[str]]:
     names = {f"{n.name}.{topology.name}.lab": [topology.address(n)] for n in topology.nodes}
     for service in ("api", "uaa", "log-cache"):
         names[f"{service}.{topology.system_domain}"] = [topology.control_ip]
+    for room in _SERVICES:
+        names |= {name: [topology.control_ip] for name in service_names(room)}
     for domain in topology.domains:
         if not domain.internal:
             names[f"*.{domain.name}"] = [topology.public_ip]
@@ -132,7 +163,7 @@ def _dns(topology: Topology, host: str, proxies_dir: str = "") -> dict[str, Any]
     ip = topology.control_ip
     return {
         "listen_host": host,
-        "bbs_url": f"http://{ip}:8889",
+        "bbs_url": f"https://{ip}:8889",
         "vip_resolver_addr": f"{ip}:9002",
         "zone": zone(topology),
         "vip_domains": [d.name for d in topology.domains if d.internal and d.istio],
@@ -154,9 +185,9 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str, most: int) -
         "vxlan_port": topology.vxlan_port,
         "vip_range": topology.vips,
         "routers": [topology.address(r) for r in topology.of("router")],
-        "lease_url": f"http://{ip}:4103",
-        "bbs_url": f"http://{ip}:8889",
-        "policy_internal_url": f"http://{ip}:4003",
+        "lease_url": f"https://{ip}:4103",
+        "bbs_url": f"https://{ip}:8889",
+        "policy_internal_url": f"https://{ip}:4003",
         "run_dir": str(run_dir),
         "pin_dir": str(pin_dir),
         "ledger": str(paths.cell_ledger(name)),
@@ -171,7 +202,7 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str, most: int) -
     observe = {"pin_dir": str(pin_dir), "socket": str(paths.socket(name, "observe"))}
     announced = str(run_dir / "proxies")
     pilot = {**_pilot(topology, paths, name), "proxies_dir": announced, "pin_dir": str(pin_dir)}
-    policy = {"policy_url": f"http://{ip}:4003", "pin_dir": str(pin_dir)}
+    policy = {"policy_url": f"https://{ip}:4003", "pin_dir": str(pin_dir)}
     return [
         Daemon(name, "cell", agent),
         Daemon(name, "pilot", pilot),

@@ -19,7 +19,7 @@ from meshnet.kernel.bpf.datapath import ensure_compiled
 from meshnet.kernel.ledger import Ledger
 from meshnet.model.errors import MeshnetError, PlatformError
 from meshnet.model.patience import patient
-from netns_lab import build, networks, status, supervisor
+from netns_lab import build, networks, pki, status, supervisor
 from netns_lab.daemons import Secrets, daemons
 from netns_lab.paths import ENVOY_DIR, Paths
 from netns_lab.topology import Topology
@@ -103,7 +103,9 @@ def _make(topology: Topology, paths: Paths, envoy: str, progress: Progress) -> N
     paths.resolv_conf().write_text(f"nameserver {leased.control_ip}\n", encoding="ascii")
     rows = []
     memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-    for daemon in daemons(leased, paths, old, envoy, memory_mib=memory_mib):
+    every = daemons(leased, paths, old, envoy, memory_mib=memory_mib)
+    pki.prepare(leased, paths, every)
+    for daemon in every:
         path = paths.run / "config" / f"{daemon.name}.json"
         path.write_text(json.dumps(daemon.config), encoding="utf-8")
         if "ledger" in daemon.config:  # to be found by `down`, however early it comes
@@ -151,7 +153,8 @@ def _write_lab_json(paths: Paths, topology: Topology, mark: str) -> None:
     value = {
         "name": topology.name,
         "fingerprint": mark,
-        "cf_api": f"http://{topology.control_ip}",
+        "cf_api": f"https://{topology.control_ip}",
+        "ca": str(paths.ca / pki.TRUSTED),
         "cf_user": user,
         "cf_password": password,
         "ingress": topology.public_ip,

@@ -42,11 +42,9 @@ def set_cell_mode(paths: Paths, cell: str, mode: str, *, sockmap: bool = False) 
 
 
 def _app_guid(paths: Paths, name: str) -> str:
-    from meshnet.cli.client import Client
+    from meshnet.cli.client import of_lab
 
-    lab = status.lab(paths)
-    client = Client(lab["cf_api"], lab["cf_user"], lab["cf_password"])
-    return str(client.app(name)["guid"])
+    return str(of_lab(status.lab(paths)).app(name)["guid"])
 
 
 def _redirection(mode: str, *, sockmap: bool) -> Redirection | None:

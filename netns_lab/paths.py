@@ -72,6 +72,15 @@ class Paths:
         """The lab's cgroup."""
         return f"{CGROUP}/{self.lab}"
 
+    @property
+    def ca(self) -> Path:
+        """The lab's CA: `ca.pem`, whom to trust, and `authority.pem`, which signs."""
+        return self.state / "ca"
+
+    def tls(self, daemon: str) -> Path:
+        """A daemon's certificate, key and CAs."""
+        return self.run / "tls" / daemon
+
     def cell_ledger(self, cell: str) -> Path:
         """What a cell's agent made."""
         return self.run / f"ledger-{cell}.jsonl"

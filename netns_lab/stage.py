@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshnet.cli.client import Client
+from meshnet.cli.client import of_lab
 from meshnet.model.modes import EBPF
 from meshnet.model.patience import patient
 from netns_lab import modes, status
@@ -51,7 +51,7 @@ class Stage:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         lab = status.lab(paths)
-        self.client = Client(lab["cf_api"], lab["cf_user"], lab["cf_password"])
+        self.client = of_lab(lab)
         client_node = next(n for n in lab["nodes"] if n["role"] == "client")
         self.outside = Node(client_node["netns"], paths.resolv_conf())
         self.guids: dict[str, str] = {}

@@ -72,18 +72,14 @@ def plain(address: tuple[str, int], say: bytes) -> bytes:
 
 
 def write(directory: Path, issued: Issued, *cas: bytes) -> Tls:
-    """Files as a daemon has them, replaced by rename."""
+    """Files as a lab's daemon has them: certificate and key in one, each replaced by rename."""
     directory.mkdir(exist_ok=True)
-    tls = Tls(*(str(directory / f"{name}.pem") for name in ("certificate", "key", "ca")))
-    for path, content in (
-        (tls.ca, b"".join(cas)),
-        (tls.key, issued.key),
-        (tls.certificate, issued.certificate),
-    ):
-        new = Path(path).with_suffix(".new")
+    both, ca = directory / "identity.pem", directory / "ca.pem"
+    for path, content in ((ca, b"".join(cas)), (both, issued.certificate + issued.key)):
+        new = path.with_suffix(".new")
         new.write_bytes(content)
         new.rename(path)
-    return tls
+    return Tls(str(both), str(both), str(ca))
 
 
 def leaf(name: str, *hosts: str, serves: bool = False) -> Leaf:

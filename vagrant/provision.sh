@@ -30,7 +30,7 @@ UNIT
     systemctl restart "meshnet-$name.socket"
 }
 forward ingress 8080 "$INGRESS:80"
-forward api 8081 "${CF_API#http://}:80"
+forward api 8081 "${CF_API#*://}:80"
 
 only=()
 for line in "${lines[@]}"; do

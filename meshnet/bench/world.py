@@ -12,7 +12,7 @@ from typing import Any
 
 from meshnet.bench import native_build
 from meshnet.bench.plan import PLACES, Variant
-from meshnet.cli.client import Client
+from meshnet.cli.client import Client, of_lab
 from meshnet.kernel import launch, netns
 from meshnet.model.errors import PeerError, PlatformError
 from netns_lab import lab, modes, status, topology
@@ -53,7 +53,7 @@ class World:
         lab.up(dataclasses.replace(wanted, underlay=topology.AUTO), progress)
         progress("pushing the client and the servers")
         value = status.lab(self.paths)
-        client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
+        client = of_lab(value)
         try:
             self._push_all(client, programs)
         finally:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from meshnet.capi.app import application
 from meshnet.capi.permissions import READ_ONLY
 from meshnet.capi.records import Records
@@ -20,6 +18,8 @@ from meshnet.store import Store, hold
 from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.copilot_client import CopilotClient
+from meshnet.wire.http_client import http_client
+from meshnet.wire.tls import Tls
 
 FIRST_ORGANIZATION, FIRST_SPACE = "system", "dev"
 
@@ -34,6 +34,8 @@ class Config:
         token_key_dir: UAA's signing keys; others check tokens with `public.pem` in it.
         users: name to password; each may do everything.
         domains: shared domains, each {name, internal, istio}.
+        tls: HTTPS at `tls_port`, and at `internal_port` only for clients with a certificate (CF's
+            own port for its components; cells fetch droplets there); None = plain.
     """
 
     listen_host: str
@@ -47,6 +49,9 @@ class Config:
     internal_user: str
     internal_password: str
     listen_port: int = 80
+    tls_port: int = 443
+    internal_port: int = 9023
+    tls: Tls | None = None
     users: dict[str, str] = field(default_factory=dict)
     domains: list[dict[str, Any]] = field(default_factory=list)
 
@@ -66,28 +71,35 @@ async def _serve(config: Config, store: Store) -> None:
         records.uaa.seed_admin(name, password)
     secret = secret_digest(POLICY_CLIENT, config.internal_password)
     records.uaa.seed_client(POLICY_CLIENT, secret, (READ_ONLY,))
-    bbs = BbsClient(config.bbs_url)
+    tls, host = config.tls, config.listen_host
+    bbs = BbsClient(config.bbs_url, tls)
     sync = Sync(
         records,
         bbs,
-        CopilotClient(config.copilot_addr),
-        base_url=f"http://{config.listen_host}:{config.listen_port}",
+        CopilotClient(config.copilot_addr, tls),
+        base_url=(
+            f"https://{host}:{config.internal_port}"
+            if tls
+            else f"http://{host}:{config.listen_port}"
+        ),
         internal_user=config.internal_user,
         internal_password=config.internal_password,
-        policy_internal_url=config.policy_internal_url,
+        policy=http_client(config.policy_internal_url, tls),
     )
     service = Service(
         records=records,
         sync=sync,
         tokens=Tokens(KeyRing.open(config.token_key_dir), records.uaa),
         bbs=bbs,
-        policy=httpx.AsyncClient(base_url=config.policy_url, timeout=10.0),
+        policy=http_client(config.policy_url, tls, timeout=10.0),
         droplet_dir=droplet_dir,
         internal_login=(config.internal_user, config.internal_password),
     )
     app = application(service)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
+        tasks.create_task(runtime.serve_asgi(app, host=host, port=config.listen_port))
+        for port, mutual in ((config.tls_port, False), (config.internal_port, True)) if tls else ():
+            tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=tls, mutual=mutual))
         service.resume()
         tasks.create_task(sync.heal())
         tasks.create_task(service.deployer.run())

@@ -37,14 +37,14 @@ class Sync:
         base_url: str,
         internal_user: str,
         internal_password: str,
-        policy_internal_url: str,
+        policy: httpx.AsyncClient,
     ) -> None:
         self._records, self._bbs, self._copilot = records, bbs, copilot
         self._cf_api = base_url
         parts = urlsplit(base_url)
         login = f"{quote(internal_user)}:{quote(internal_password)}"
         self._droplets = f"{parts.scheme}://{login}@{parts.netloc}/internal/v4/droplets"
-        self._policy = httpx.AsyncClient(base_url=policy_internal_url, timeout=5.0)
+        self._policy = policy
         self._lock = asyncio.Lock()
         self._dirty = asyncio.Event()
 

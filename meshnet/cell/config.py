@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshnet.wire.tls import Tls
+
 GATEWAY = "169.254.0.1"
 APP_PORT = 8080
 SIDECAR_UID = 50001
@@ -23,6 +25,7 @@ class Config:
         mode: the redirection of apps that have none of their own (meshnet.model.modes).
         max_instances: as many it takes at most; 250 is Diego's own default.
         ledger: file where everything it makes is written down first.
+        tls: who it is to all it talks to; None = plain.
     """
 
     lab: str
@@ -52,6 +55,7 @@ class Config:
     host_port_first: int = 61000
     host_ports: int = 5000
     max_instances: int = 250
+    tls: Tls | None = None
 
     @property
     def run(self) -> Path:

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 
 from meshnet.model.errors import InputError, PeerError
+from meshnet.wire.http_client import http_client
+from meshnet.wire.tls import Tls
 
 MAX_UNPACKED_BYTES = 4 * 1024 * 1024 * 1024
 DIRECTORIES = ("app", "deps", "profile.d", "tmp", "logs")
@@ -27,8 +29,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Droplets:
     """The cell's droplet cache, by SHA-256."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, tls: Tls | None = None) -> None:
+        self._directory, self._tls = directory, tls
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def fetch(self, download: Any) -> Path:
@@ -60,7 +62,7 @@ class Droplets:
         digest, new = hashlib.sha256(), path.with_suffix(".new")
         try:
             async with (
-                httpx.AsyncClient(timeout=30.0) as http,
+                http_client("", self._tls, timeout=30.0) as http,
                 http.stream("GET", url) as reply,
             ):
                 if reply.status_code >= 500:

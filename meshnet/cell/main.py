@@ -52,11 +52,11 @@ def _tools(config: Config) -> Tools:
     iptables.warm_up()
     return Tools(
         config=config,
-        bbs=BbsClient(config.bbs_url),
-        policy=PolicyClient(config.policy_internal_url),
+        bbs=BbsClient(config.bbs_url, config.tls),
+        policy=PolicyClient(config.policy_internal_url, config.tls),
         datapath=datapath,
         iptables=iptables,
-        droplets=Droplets(config.run / "droplets"),
+        droplets=Droplets(config.run / "droplets", config.tls),
         host_ports_written=_nothing_to_write,
         slots=asyncio.Semaphore(_AT_ONCE),
         seats=asyncio.Semaphore(2 * _AT_ONCE),

@@ -19,7 +19,7 @@ class Overlay:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._client = LeaseClient(config.lease_url)
+        self._client = LeaseClient(config.lease_url, config.tls)
         self.lease: Lease | None = None
 
     async def join(self) -> Lease:

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 def from_environment(*, timeout: float = TIMEOUT_SECONDS) -> Client:
     """The API that $CF_API, $CF_USER and $CF_PASSWORD name, or that of the lab that is up.
 
+    $CF_CA is the file of the CAs that it is trusted by; without it the system's are.
+
     Raises:
         NotFound: no lab is up.
         InputError: only some of the variables are set.
@@ -29,14 +31,20 @@ def from_environment(*, timeout: float = TIMEOUT_SECONDS) -> Client:
     names = ("CF_API", "CF_USER", "CF_PASSWORD")
     values = [os.environ.get(name) for name in names]
     if all(values):
-        return Client(*(str(v) for v in values), timeout=timeout)
+        api, user, password = map(str, values)
+        return Client(api, user, password, timeout=timeout, ca=os.environ.get("CF_CA", ""))
     if any(values):
         missing = next(n for n, v in zip(names, values, strict=True) if not v)
         raise InputError(f"{missing} is not set although others of {', '.join(names)} are")
     from netns_lab import paths, status
 
     lab = status.lab(paths.chosen())
-    return Client(lab["cf_api"], lab["cf_user"], lab["cf_password"], timeout=timeout)
+    return of_lab(lab, timeout=timeout)
+
+
+def of_lab(lab: Mapping[str, Any], **options: Any) -> Client:
+    """The API of a lab (its lab.json) as its first user; options as of Client."""
+    return Client(lab["cf_api"], lab["cf_user"], lab["cf_password"], ca=lab["ca"], **options)
 
 
 class Client(Session):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshnet.cli.certificates import ca, rotate_certs
 from meshnet.cli.complete import places
 from meshnet.cli.lab_exec import ExecCommand, exec_, shell
 from meshnet.cli.modes import set_mode
@@ -117,6 +118,7 @@ def env(lab: Lab = None) -> None:
     value = lab_status.lab(paths.chosen(lab))
     pairs = {
         "CF_API": value["cf_api"],
+        "CF_CA": value["ca"],
         "CF_USER": value["cf_user"],
         "CF_PASSWORD": value["cf_password"],
         "INGRESS": value["ingress"],
@@ -187,3 +189,5 @@ def _app_logs(chosen: Paths, target: str) -> list[Path]:
 app.command("exec", cls=ExecCommand, context_settings={"ignore_unknown_options": True})(exec_)
 app.command("shell")(shell)
 app.command("set-mode")(set_mode)
+app.command("ca")(ca)
+app.command("rotate-certs")(rotate_certs)

@@ -16,11 +16,10 @@ _SHORT_SECONDS = 2.0
 
 def client(chosen: Paths, **options: float) -> Client:
     """A session at the lab's API."""
-    from meshnet.cli.client import Client
+    from meshnet.cli.client import of_lab
     from netns_lab import status
 
-    value = status.lab(chosen)
-    return Client(value["cf_api"], value["cf_user"], value["cf_password"], **options)
+    return of_lab(status.lab(chosen), **options)
 
 
 def app_names(chosen: Paths) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import httpx
@@ -15,9 +16,27 @@ class Session:
     """Requests as one user. Methods raise InputError, NotFound and PeerError."""
 
     def __init__(
-        self, api: str, user: str, password: str, *, timeout: float = TIMEOUT_SECONDS
+        self,
+        api: str,
+        user: str,
+        password: str,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        ca: str = "",
     ) -> None:
-        self._http = httpx.Client(base_url=api, timeout=timeout, trust_env=False)
+        """Begin a session; the first request logs in.
+
+        Args:
+            ca: file of the CAs that HTTPS servers are trusted by; empty = the system's.
+
+        Raises:
+            InputError: that file cannot be used.
+        """
+        try:
+            trust = ssl.create_default_context(cafile=ca or None)
+        except OSError as exc:
+            raise InputError(f"cannot use the CA file {ca}: {exc}") from exc
+        self._http = httpx.Client(base_url=api, timeout=timeout, trust_env=False, verify=trust)
         self._login = {"grant_type": "password", "username": user, "password": password}
 
     def close(self) -> None:
@@ -67,6 +86,8 @@ class Session:
             raise InputError(f"no request can be made of that: {exc}") from exc
         except httpx.HTTPError as exc:
             where = self._http.base_url
+            if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+                raise PeerError(f"the API at {where} is not trusted: name its CA in CF_CA") from exc
             raise PeerError(f"the API at {where} does not answer ({type(exc).__name__})") from exc
 
     def _authenticate(self) -> None:

@@ -19,6 +19,7 @@ from meshnet.wire import copilot_server, mcp, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.mcp_server import McpSource
 from meshnet.wire.policy_client import PolicyClient
+from meshnet.wire.tls import Tls
 
 log = logging.getLogger("meshnet")
 
@@ -29,6 +30,7 @@ class Config:
 
     Attributes:
         certificates: PEM chains that the ingress gateway has at port 443.
+        tls: mutual TLS, as server and as client; None = plain.
     """
 
     listen_host: str
@@ -40,6 +42,7 @@ class Config:
     mcp_port: int = 9009
     vip_range: str = "127.128.0.0/9"
     certificates: Sequence[str] = ()
+    tls: Tls | None = None
 
 
 class Copilot:
@@ -123,15 +126,16 @@ async def serve(config: Config) -> None:
 async def _serve(config: Config, store: Store) -> None:
     state = State(store, config.vip_range)
     copilot = Copilot(state, [dns_names(pem) for pem in config.certificates])
-    bbs = BbsClient(config.bbs_url)
+    bbs = BbsClient(config.bbs_url, config.tls)
     servers = await copilot_server.start(
         config.listen_host,
         (config.cc_port, copilot_server.CloudControllerCopilot(state, copilot.changed)),
         (config.vip_port, copilot_server.VIPResolverCopilot(state)),
         (config.mcp_port, copilot.source),
+        config.tls,
     )
     runtime.notify_ready()
-    policies = PolicyClient(config.policy_url)
+    policies = PolicyClient(config.policy_url, config.tls)
     try:
         async with asyncio.TaskGroup() as tasks:
             follow = runtime.keep_trying(lambda: copilot.follow(bbs), "BBS's events")

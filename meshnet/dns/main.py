@@ -31,6 +31,7 @@ from meshnet.wire import proxies, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.copilot_client import VipResolverClient
 from meshnet.wire.directory_watch import Watch
+from meshnet.wire.tls import Tls
 
 _IP_FREEBIND = 15  # linux/in.h: bind before the address is there
 _MAX_TCP_CLIENTS = 256
@@ -46,6 +47,7 @@ class Config:
 
     Attributes:
         proxies_dir: where the cell says which container is in which mode, or empty.
+        tls: who we are to BBS and Copilot; None = plain.
     """
 
     listen_host: str
@@ -56,6 +58,7 @@ class Config:
     vip_domains: list[str] = field(default_factory=list)
     internal_domains: list[str] = field(default_factory=list)
     proxies_dir: str = ""
+    tls: Tls | None = None
 
 
 class Resolver:
@@ -67,7 +70,7 @@ class Resolver:
         zone_domains = (name.removeprefix("*.") for name in config.zone)
         own = {*zone_domains, *config.vip_domains, *config.internal_domains}
         self._names = Names(config.zone, tuple(sorted(own)))
-        self._vips = VipResolverClient(config.vip_resolver_addr)
+        self._vips = VipResolverClient(config.vip_resolver_addr, config.tls)
         self._known: dict[str, str] = {}
         self._without_mesh: frozenset[str] = frozenset()
 
@@ -207,7 +210,7 @@ async def serve(config: Config) -> None:
     server = await asyncio.start_server(client, sock=_socket(socket.SOCK_STREAM, config))
     runtime.notify_ready()
     try:
-        bbs = BbsClient(config.bbs_url)
+        bbs = BbsClient(config.bbs_url, config.tls)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runtime.keep_trying(lambda: _follow(resolver, bbs), "BBS's events"))
             if config.proxies_dir:

@@ -6,6 +6,7 @@ Envoy itself. A small child waits until Envoy is live, says so to the supervisor
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import os
@@ -15,17 +16,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meshnet.kernel import mounts
 from meshnet.model.patience import patient
-from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, node_id
+from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, file_secrets, node_id
 from meshnet.wire import runtime
+from meshnet.wire.tls import Tls
 
+# Where Envoy sees its own directory, and nothing else of any lab.
+_SHOWN = Path("/run/meshnet")
 _LIVE_WITHIN_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which router this is, where Pilot is, and what to run as whom."""
+    """Which router this is, where Pilot is, and what to run as whom.
+
+    Attributes:
+        tls: files below `run_dir`, to show to Pilot; None = plain.
+    """
 
     node_name: str
     underlay_ip: str
@@ -34,6 +43,7 @@ class Config:
     envoy: str
     run_dir: str
     uid: int
+    tls: Tls | None = None
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -73,16 +83,34 @@ def run(config: dict[str, Any]) -> None:
         ads_target=c.pilot_addr,
         admin_socket="admin.sock",
         metrics_address=c.underlay_ip,
+        pilot_secrets=_secrets(c, run_dir),
     )
     if os.fork() == 0:
         _announce(str(admin))
-    # Envoy's user can enter none of the directories above: the socket's path is relative to the
-    # working directory, and the bootstrap goes on the command line.
-    os.chdir(run_dir)
+    # Envoy's user can enter none of the directories above its own. It sees that one in place of all
+    # that is secret, and the bootstrap goes on the command line.
+    mounts.show_only_here(run_dir, _SHOWN)
+    os.chdir(_SHOWN)
     os.setgroups([])
     os.setresgid(c.uid, c.uid, c.uid)
     os.setresuid(c.uid, c.uid, c.uid)
     os.execv(c.envoy, envoy_argv(c.envoy, ("--config-yaml", json.dumps(bootstrap))))
+
+
+def _secrets(config: Config, run_dir: Path) -> dict[str, str] | None:
+    """Write what Envoy reads its certificate and its CAs by; their paths, as Envoy sees them."""
+    if not config.tls:
+        return None
+    shown = {
+        name: str(_SHOWN / Path(path).relative_to(run_dir))
+        for name, path in dataclasses.asdict(config.tls).items()
+    }
+    paths = {}
+    for name, secret in file_secrets(**shown).items():
+        path = run_dir / f"{name}.json"
+        path.write_text(json.dumps(secret), encoding="utf-8")
+        paths[name] = str(_SHOWN / path.name)
+    return paths
 
 
 def _announce(admin: str) -> None:

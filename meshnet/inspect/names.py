@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from meshnet.model.errors import MeshnetError
 from netns_lab import status
@@ -66,9 +67,9 @@ class Names:
 
     def _ask_api(self, lab: dict[str, Any]) -> None:
         """App names, and VIPs of internal routes; both stay as they are while control is away."""
-        from meshnet.cli.client import Client
+        from meshnet.cli.client import of_lab
 
-        client = Client(lab["cf_api"], lab["cf_user"], lab["cf_password"])
+        client = of_lab(lab)
         try:
             self._apps = {app["guid"]: app["name"] for app in client.apps()}
             domains = tuple(d["name"] for d in lab["domains"] if d["internal"] and d["istio"])
@@ -80,7 +81,7 @@ class Names:
         self._vips = {
             vip: host
             for host in hosts[:_MOST_VIPS]
-            if (vip := resolve(lab["cf_api"].removeprefix("http://"), host))
+            if (vip := resolve(str(urlsplit(lab["cf_api"]).hostname), host))
         }
 
 

@@ -18,6 +18,16 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
         syscalls.mount("none", str(target), "none", flags)
 
 
+def show_only_here(source: Path, target: Path) -> None:
+    """Show `source` at `target` to this process and its children alone, in place of what is there.
+
+    The process has a mount namespace of its own from then on, which ends with it.
+    """
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", "none", syscalls.MS_REC | syscalls.MS_SLAVE)
+    bind(source, target)
+
+
 def bpffs(target: Path) -> None:
     """Mount a BPF file system of its own on `target` (made if missing), readable by root only."""
     target.mkdir(parents=True, exist_ok=True)

@@ -13,13 +13,19 @@ from meshnet.model.errors import Conflict, InputError
 from meshnet.store import Store
 from meshnet.wire import lease_api as api
 from meshnet.wire.lease_api import Lease
+from meshnet.wire.tls import Tls
 
 _LEASE, _META, _VERSION = "lease", "meta", "version"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Where leases are served and kept; `static` fixes subnets by underlay address."""
+    """Where leases are served and kept.
+
+    Attributes:
+        static: subnets fixed by underlay address.
+        tls: mutual TLS; None = plain.
+    """
 
     listen_host: str
     store: str
@@ -27,6 +33,7 @@ class Config:
     listen_port: int = 4103
     subnet_prefix: int = 24
     static: dict[str, str] = field(default_factory=dict)
+    tls: Tls | None = None
 
 
 class Leases:

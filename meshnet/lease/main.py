@@ -93,7 +93,8 @@ async def serve(config: Config) -> None:
 async def _serve(config: Config, store: Store) -> None:
     app = application(Leases(config, store))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runtime.serve_asgi(app, host=config.listen_host, port=config.listen_port))
+        host, port = config.listen_host, config.listen_port
+        tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=config.tls))
         await asyncio.sleep(0)
         runtime.notify_ready()
 

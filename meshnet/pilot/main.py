@@ -26,6 +26,7 @@ from meshnet.wire import ads_server, proxies, runtime
 from meshnet.wire.directory_watch import Watch
 from meshnet.wire.mcp_client import sink_session
 from meshnet.wire.mcp_sink import Deltas, Sink
+from meshnet.wire.tls import Tls
 
 log = logging.getLogger("meshnet")
 _RETRY_SECONDS = 1.0
@@ -44,6 +45,7 @@ class Config:
             wants that proxy to have; GET /proxies/ID/hidden/VIP/PORT with the apps there that it
             is shown no route to.
         pin_dir: where the cell pins the maps of `kernel` mode, or empty.
+        tls: mutual TLS with Copilot and with ingress proxies; None = plain.
     """
 
     node_name: str
@@ -52,6 +54,7 @@ class Config:
     ads_listen: str = ""
     proxies_dir: str = ""
     pin_dir: str = ""
+    tls: Tls | None = None
 
 
 class Pilot:
@@ -81,12 +84,12 @@ class Pilot:
 
     async def follow(self) -> None:
         """Run one MCP session."""
-        await sink_session(self._config.mcp_addr, self._sink, self.apply)
+        await sink_session(self._config.mcp_addr, self._sink, self.apply, self._config.tls)
 
     async def serve_routers(self) -> None:
         """Serve ingress proxies at a TCP address."""
         service = ads_server.AdsService(self._news, self._registry)
-        server = await ads_server.listen(self._config.ads_listen, service)
+        server = await ads_server.listen(self._config.ads_listen, service, tls=self._config.tls)
         await server.wait_for_termination()
 
     async def write_services(self) -> None:

@@ -15,6 +15,7 @@ from meshnet.kernel.bpf.datapath import PolicyRules
 from meshnet.policy.planner import plan
 from meshnet.wire import runtime
 from meshnet.wire.policy_client import PolicyClient
+from meshnet.wire.tls import Tls
 
 log = logging.getLogger("meshnet")
 _PIN_WAIT_SECONDS = 60.0
@@ -22,10 +23,11 @@ _PIN_WAIT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Config:
-    """The policy server's internal API, and where the cell pins its maps."""
+    """The policy server's internal API, where the cell pins its maps, and who we are."""
 
     policy_url: str
     pin_dir: str
+    tls: Tls | None = None
 
 
 async def _follow(client: PolicyClient, rules: PolicyRules) -> None:
@@ -44,7 +46,7 @@ async def serve(config: Config) -> None:
     """Serve until cancelled."""
     pin_dir = Path(config.pin_dir)
     rules = await asyncio.to_thread(PolicyRules.open, pin_dir, _PIN_WAIT_SECONDS)
-    client = PolicyClient(config.policy_url)
+    client = PolicyClient(config.policy_url, config.tls)
     await runtime.keep_trying(lambda: _follow(client, rules), "policy server")
 
 

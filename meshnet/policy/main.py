@@ -7,8 +7,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from meshnet.model.errors import MeshnetError
 from meshnet.policy.external import External, Limits
 from meshnet.policy.internal import Internal
@@ -16,6 +14,8 @@ from meshnet.policy.spaces import CloudController
 from meshnet.policy.state import MAX_PER_SOURCE, MIGRATIONS, State
 from meshnet.store import Store, hold
 from meshnet.wire import runtime
+from meshnet.wire.http_client import http_client
+from meshnet.wire.tls import Tls
 from meshnet.wire.token import Verifier
 
 log = logging.getLogger("meshnet")
@@ -31,6 +31,7 @@ class Config:
         enable_space_developer_self_service: space developers need no scope of their own.
         policy_cleanup_interval: minutes between deletions of policies whose app is gone; CAPI
             names such apps at once, this heals.
+        tls: TLS outside, mutual inside, as in CF; None = plain.
     """
 
     listen_host: str
@@ -44,6 +45,7 @@ class Config:
     enable_space_developer_self_service: bool = True
     max_policies_per_app_source: int = MAX_PER_SOURCE
     policy_cleanup_interval: float = 60.0
+    tls: Tls | None = None
 
 
 async def serve(config: Config) -> None:
@@ -54,16 +56,20 @@ async def serve(config: Config) -> None:
 
 async def _serve(config: Config, store: Store) -> None:
     state = State(store)
-    http = httpx.AsyncClient(base_url=config.capi_url, timeout=5.0)
+    http = http_client(config.capi_url, config.tls)
     capi = CloudController(http, config.uaa_client, config.uaa_secret)
     limits = Limits(config.enable_space_developer_self_service, config.max_policies_per_app_source)
     external = External(state, Verifier.from_file(config.token_keys), capi, limits)
-    internal = Internal(state).application()
-    host = config.listen_host
     async with asyncio.TaskGroup() as tasks:
-        outside = external.application()
-        tasks.create_task(runtime.serve_asgi(outside, host=host, port=config.external_port))
-        tasks.create_task(runtime.serve_asgi(internal, host=host, port=config.internal_port))
+        for app, port, mutual in (
+            (external.application(), config.external_port, False),
+            (Internal(state).application(), config.internal_port, True),
+        ):
+            tasks.create_task(
+                runtime.serve_asgi(
+                    app, host=config.listen_host, port=port, tls=config.tls, mutual=mutual
+                )
+            )
         tasks.create_task(clean_up(external, config.policy_cleanup_interval * 60))
         await asyncio.sleep(0)
         runtime.notify_ready()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 METRICS_PORT = 15090
@@ -12,6 +13,7 @@ _MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network"
     ".http_connection_manager.v3.HttpConnectionManager"
 )
+_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -36,7 +38,13 @@ def node_id(kind: str, address: str, name: str) -> str:
 
 
 def envoy_bootstrap(
-    *, node_id: str, cluster: str, ads_target: str, admin_socket: str, metrics_address: str | None
+    *,
+    node_id: str,
+    cluster: str,
+    ads_target: str,
+    admin_socket: str,
+    metrics_address: str | None,
+    pilot_secrets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The bootstrap, to be written as JSON.
 
@@ -44,6 +52,7 @@ def envoy_bootstrap(
         ads_target: "unix:PATH" or "ADDRESS:PORT" of Pilot.
         admin_socket: path of the unix socket the admin interface listens on.
         metrics_address: address to serve GET /stats/prometheus at, port 15090; None = nowhere.
+        pilot_secrets: paths of files with `file_secrets`, for mutual TLS with Pilot; None = plain.
     """
     back_off = {"base_interval": "0.1s", "max_interval": "1s"}
     ads = {
@@ -59,7 +68,7 @@ def envoy_bootstrap(
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "dynamic_resources": {"ads_config": ads, "lds_config": source, "cds_config": source},
         "static_resources": {
-            "clusters": [_pilot(ads_target), _admin(admin_socket)],
+            "clusters": [_pilot(ads_target, pilot_secrets), _admin(admin_socket)],
             "listeners": [_metrics(metrics_address)] if metrics_address else [],
         },
     }
@@ -82,10 +91,64 @@ def _static_cluster(name: str, target: str) -> dict[str, Any]:
     }
 
 
-def _pilot(target: str) -> dict[str, Any]:
+def file_secrets(certificate: str, key: str, ca: str) -> dict[str, dict[str, Any]]:
+    """Envoy's two secrets, each to be written as JSON to a file of its own.
+
+    Envoy reads the PEM files again when one of their directory was replaced by rename.
+    """
+    watched = {"path": os.path.dirname(certificate)}
+    identity = {
+        "certificate_chain": {"filename": certificate},
+        "private_key": {"filename": key},
+        "watched_directory": watched,
+    }
+    trust = {"trusted_ca": {"filename": ca}, "watched_directory": watched}
+    return {
+        _IDENTITY: _secret(_IDENTITY, tls_certificate=identity),
+        _TRUST: _secret(_TRUST, validation_context=trust),
+    }
+
+
+_IDENTITY, _TRUST = "identity", "trust"
+
+
+def _secret(name: str, **content: Any) -> dict[str, Any]:
+    return {"resources": [{"@type": f"{_TLS}.Secret", "name": name, **content}]}
+
+
+def _mutual(target: str, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The transport socket to a server whose certificate names the target's address."""
+
+    def source(name: str) -> dict[str, Any]:
+        path = {"path_config_source": {"path": secrets[name]}, "resource_api_version": "V3"}
+        return {"name": name, "sds_config": path}
+
+    host = {"san_type": "IP_ADDRESS", "matcher": {"exact": target.rpartition(":")[0]}}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_TLS}.UpstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["h2"],
+                "tls_params": {
+                    "tls_minimum_protocol_version": "TLSv1_2",
+                    "tls_maximum_protocol_version": "TLSv1_3",
+                },
+                "tls_certificate_sds_secret_configs": [source(_IDENTITY)],
+                "combined_validation_context": {
+                    "default_validation_context": {"match_typed_subject_alt_names": [host]},
+                    "validation_context_sds_secret_config": source(_TRUST),
+                },
+            },
+        },
+    }
+
+
+def _pilot(target: str, secrets: Mapping[str, str] | None) -> dict[str, Any]:
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     return {
         **_static_cluster("pilot", target),
+        **({"transport_socket": _mutual(target, secrets)} if secrets else {}),
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",

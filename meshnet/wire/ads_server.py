@@ -13,11 +13,12 @@ from typing import Any
 import grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
-from meshnet.model.errors import InputError
 from meshnet.proxy.xds import SERVICES, Changes, View
+from meshnet.wire import grpc_server
 from meshnet.wire.ads import DeltaStream, Stream
 from meshnet.wire.ads_state import StateStream
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
+from meshnet.wire.tls import Tls
 
 log = logging.getLogger("meshnet")
 
@@ -188,11 +189,14 @@ class AdsService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
         stream.refusals.clear()
 
 
-async def listen(target: str, service: AdsService, owner: int | None = None) -> Any:
+async def listen(
+    target: str, service: AdsService, owner: int | None = None, tls: Tls | None = None
+) -> Any:
     """Start a server at "ADDRESS:PORT" or "unix:PATH" (made 0600, owned by uid `owner`).
 
     Raises:
-        InputError: the address is taken, or the socket's directory is missing.
+        InputError: the address is taken, the socket's directory is missing, or the certificate
+            cannot be used.
     """
     options = [
         ("grpc.so_reuseport", 0),
@@ -204,10 +208,7 @@ async def listen(target: str, service: AdsService, owner: int | None = None) -> 
     path = target.removeprefix("unix:") if target.startswith("unix:") else ""
     if path and os.path.exists(path):
         os.unlink(path)
-    try:
-        server.add_insecure_port(target)
-    except RuntimeError as exc:
-        raise InputError(f"cannot listen on {target}") from exc
+    grpc_server.bind(server, target, tls)
     if path:
         os.chmod(path, 0o600)
         if owner is not None:

@@ -14,7 +14,9 @@ from google.protobuf.message import DecodeError
 from meshnet.model.errors import Conflict, InputError, NotFound, PeerError
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.http_client import http_client
 from meshnet.wire.sse import Decoder
+from meshnet.wire.tls import Tls
 
 _TIMEOUT = 5.0
 # A quiet event stream looks like one whose BBS vanished without a word (its node's link was down
@@ -43,11 +45,10 @@ class BbsEvent:
 class BbsClient:
     """Typed calls. Every method raises PeerError where BBS is away or answers nonsense."""
 
-    def __init__(self, url: str) -> None:
-        transport = httpx.AsyncHTTPTransport(socket_options=_KEEP_ALIVE)
+    def __init__(self, url: str, tls: Tls | None = None) -> None:
         # A burst of calls waits its turn: heart-beats behind it must not fail for want of one.
         patience = httpx.Timeout(_TIMEOUT, pool=60.0)
-        self._http = httpx.AsyncClient(base_url=url, timeout=patience, transport=transport)
+        self._http = http_client(url, tls, timeout=patience, socket_options=_KEEP_ALIVE)
 
     async def __aenter__(self) -> BbsClient:
         return self

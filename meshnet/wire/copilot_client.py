@@ -11,6 +11,8 @@ from meshnet.model.errors import InputError, NotFound, PeerError
 from meshnet.model.routes import Route
 from meshnet.wire.gen import copilot_pb2 as pb
 from meshnet.wire.gen import copilot_pb2_grpc
+from meshnet.wire.grpc_client import Channel
+from meshnet.wire.tls import Tls
 
 _CHUNK_BYTES = 65_536  # as the Cloud Controller's Ruby client
 _TIMEOUT = 5.0
@@ -24,9 +26,8 @@ _OPTIONS = [
 class _Client:
     _stub_type: Any
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._stub = self._stub_type(self._channel)
+    def __init__(self, address: str, tls: Tls | None = None) -> None:
+        self._channel = Channel(address, tls, _OPTIONS)
 
     async def close(self) -> None:
         """Close the channel."""
@@ -34,7 +35,8 @@ class _Client:
 
     async def _call(self, method: str, request: Any) -> Any:
         try:
-            return await getattr(self._stub, method)(request, timeout=_TIMEOUT)
+            stub = self._stub_type(self._channel.get())
+            return await getattr(stub, method)(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as exc:
             if exc.code() == grpc.StatusCode.NOT_FOUND:
                 raise NotFound(exc.details()) from exc

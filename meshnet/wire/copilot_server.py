@@ -13,9 +13,11 @@ from grpc_reflection.v1alpha import reflection
 
 from meshnet.model.errors import Conflict, InputError, MeshnetError, NotFound
 from meshnet.model.routes import Route
+from meshnet.wire import grpc_server
 from meshnet.wire.gen import copilot_pb2 as pb
 from meshnet.wire.gen import copilot_pb2_grpc, mcp_pb2, mcp_pb2_grpc
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
+from meshnet.wire.tls import Tls
 
 _MAX_SYNC_BYTES = 64 * 1024 * 1024
 _MAX_SHOWN = 512  # characters of a request in an error's text
@@ -216,12 +218,19 @@ class VIPResolverCopilot(copilot_pb2_grpc.VIPResolverCopilotServicer):
 
 
 async def start(
-    host: str, cc: tuple[int, Any], vip: tuple[int, Any], source: tuple[int, Any]
+    host: str,
+    cc: tuple[int, Any],
+    vip: tuple[int, Any],
+    source: tuple[int, Any],
+    tls: Tls | None = None,
 ) -> list[Any]:
     """Start the three listeners, each a (port, servicer).
 
+    Args:
+        tls: only clients with a certificate; None = plain. CF's resolver of VIPs has no TLS at all.
+
     Raises:
-        InputError: a port is taken.
+        InputError: a port is taken, or the certificate cannot be used.
     """
     cc_pb, mcp_name = pb.DESCRIPTOR.services_by_name, mcp_pb2.DESCRIPTOR.services_by_name
     listeners = (
@@ -246,10 +255,7 @@ async def start(
         )
         add(servicer, server)
         reflection.enable_server_reflection((name, reflection.SERVICE_NAME), server)
-        try:
-            server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as exc:
-            raise InputError(f"cannot listen on {host}:{port}: the address is taken") from exc
+        grpc_server.bind(server, f"{host}:{port}", tls)
         await server.start()
         servers.append(server)
     return servers

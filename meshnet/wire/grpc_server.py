@@ -27,7 +27,7 @@ def bind(server: Any, address: str, tls: Tls | None = None) -> None:
         else:
             server.add_secure_port(address, _credentials(tls))
     except RuntimeError as exc:
-        raise InputError(f"cannot listen on {address}: the address is taken") from exc
+        raise InputError(f"cannot listen on {address}: taken, or not there") from exc
 
 
 def _credentials(tls: Tls) -> Any:

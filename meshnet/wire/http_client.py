@@ -11,7 +11,7 @@ from meshnet.wire.tls import Tls
 
 # Less than servers wait (runtime.KEEP_ALIVE_SECONDS), so that nobody sends into a connection that
 # is just being closed.
-_LIMITS = httpx.Limits(keepalive_expiry=60.0)
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=60.0)
 
 
 def http_client(

@@ -8,14 +8,16 @@ import httpx
 
 from meshnet.model.errors import Conflict, InputError, PeerError
 from meshnet.wire import lease_api as api
+from meshnet.wire.http_client import http_client
 from meshnet.wire.lease_api import Lease
+from meshnet.wire.tls import Tls
 
 
 class LeaseClient:
     """Typed calls. Every method raises PeerError where the controller is away."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=5.0)
+    def __init__(self, url: str, tls: Tls | None = None) -> None:
+        self._http = http_client(url, tls)
 
     async def close(self) -> None:
         """Close all connections."""

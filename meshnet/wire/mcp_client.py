@@ -9,7 +9,9 @@ import grpc
 
 from meshnet.model.errors import PeerError
 from meshnet.wire.gen import mcp_pb2_grpc
+from meshnet.wire.grpc_client import Channel
 from meshnet.wire.mcp_sink import Deltas, Sink
+from meshnet.wire.tls import Tls
 
 _OPTIONS = [
     # Istio's sinks take 8 MiB; a first response holds a whole collection.
@@ -22,7 +24,9 @@ _OPTIONS = [
 ]
 
 
-async def sink_session(address: str, sink: Sink, apply: Callable[[Deltas], None]) -> None:
+async def sink_session(
+    address: str, sink: Sink, apply: Callable[[Deltas], None], tls: Tls | None = None
+) -> None:
     """Run one stream until it breaks.
 
     Args:
@@ -31,12 +35,14 @@ async def sink_session(address: str, sink: Sink, apply: Callable[[Deltas], None]
             with what differs.
         apply: called with what is new (collection to Delta): everything the first time, once all
             collections have arrived, and at each change thereafter what the change is.
+        tls: who we are; None = plain.
 
     Raises:
         PeerError: the stream broke.
     """
-    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-        call = mcp_pb2_grpc.ResourceSourceStub(channel).EstablishResourceStream()
+    channel = Channel(address, tls, _OPTIONS)
+    async with channel.get() as connection:
+        call = mcp_pb2_grpc.ResourceSourceStub(connection).EstablishResourceStream()
         try:
             for request in sink.open():
                 await call.write(request)

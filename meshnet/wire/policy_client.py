@@ -9,7 +9,9 @@ import httpx
 
 from meshnet.model.errors import PeerError
 from meshnet.wire import policy_json as api
+from meshnet.wire.http_client import http_client
 from meshnet.wire.policy_json import Delta, Tagged, read_tagged
+from meshnet.wire.tls import Tls
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Update:
 class PolicyClient:
     """Typed calls. Every method raises PeerError where the policy server is away."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=5.0)
+    def __init__(self, url: str, tls: Tls | None = None) -> None:
+        self._http = http_client(url, tls)
         self._known: set[Tagged] = set()
 
     async def close(self) -> None:

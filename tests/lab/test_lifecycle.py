@@ -83,16 +83,16 @@ def test_a_lab_whose_supervisor_was_killed_comes_up_again_with_its_apps() -> Non
     try:
         labs.up(small(name), quiet)
         value = status.lab(Paths(name))
-        from meshnet.cli.client import Client
+        from meshnet.cli.client import of_lab
 
-        client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
+        client = of_lab(value)
         client.create_route("istio.mesh.lab", "kept")
         for pid in cgroup.pids(Paths(name).cgroup):
             os.kill(pid, signal.SIGKILL)
         wait(lambda: not status.well(Paths(name)))
         assert labs.up(small(name), quiet) > 0
         value = status.lab(Paths(name))
-        client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
+        client = of_lab(value)
         assert client.route("istio.mesh.lab", "kept") is not None
     finally:
         assert labs.down(Paths(name)) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meshnet.kernel import launch, netns
-from netns_lab import status
+from netns_lab import pki, status
 from netns_lab.stage import Stage
 
 from .test_policy import wait
@@ -64,8 +64,9 @@ def test_no_packet_is_addressed_to_a_vip(stage: Stage, tmp_path: Path) -> None:
 
 def tag_of(stage: Stage, app: str) -> int:
     nodes = {n["name"]: n["address"] for n in status.lab(stage.paths)["nodes"]}
-    url = f"http://{nodes['control']}:4003/networking/v1/internal/policies"
-    with urllib.request.urlopen(url, timeout=5) as reply:
+    url = f"https://{nodes['control']}:4003/networking/v1/internal/policies"
+    trust = pki.used(stage.paths)["control.copilot"].client_context()
+    with urllib.request.urlopen(url, timeout=5, context=trust) as reply:
         policies = json.load(reply)["policies"]
     tags = {p["source"]["id"]: p["source"]["tag"] for p in policies}
     return int(tags[stage.guids[app]], 16)

@@ -153,10 +153,9 @@ class Collector:
         return found
 
     def _policies(self) -> list[dict[str, Any]]:
-        from meshnet.cli.client import Client
+        from meshnet.cli.client import of_lab
 
-        lab = status.lab(self.lab.paths)
-        client = Client(lab["cf_api"], lab["cf_user"], lab["cf_password"])
+        client = of_lab(status.lab(self.lab.paths))
         try:
             rows = client.policies()
         except MeshnetError:

@@ -27,6 +27,7 @@ from meshnet.capi.uaa.keys import KeyRing
 from meshnet.capi.uaa.tokens import Tokens
 from meshnet.model.errors import NotFound, PeerError
 from meshnet.store import Store
+from meshnet.wire.http_client import http_client
 
 DOMAINS = [
     {"name": "istio.mesh.lab", "internal": False, "istio": True},
@@ -145,7 +146,7 @@ class World:
             base_url="http://10.0.16.2:80",
             internal_user=LOGIN[0],
             internal_password=LOGIN[1],
-            policy_internal_url="http://127.0.0.1:9",
+            policy=http_client("http://127.0.0.1:9"),
         )
         droplets = directory / "droplets"
         droplets.mkdir(exist_ok=True)

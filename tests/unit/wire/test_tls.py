@@ -28,7 +28,7 @@ from meshnet.wire.gen import copilot_pb2, copilot_pb2_grpc
 from meshnet.wire.grpc_client import Channel
 from meshnet.wire.http_client import http_client
 from meshnet.wire.tls import Tls
-from netns_lab.certificates import Authority, serial
+from netns_lab.certificates import Authority, Issued, serial
 from tests import handshake
 from tests.handshake import Clients, client, leaf, meet, write
 
@@ -126,8 +126,13 @@ class World:
 
 
 @pytest.fixture(params=sorted(KINDS))
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    found = World(tmp_path, request.param)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def world(kind: str, tmp_path: Path) -> Iterator[World]:
+    found = World(tmp_path, kind)
     with _serving(found.serve, found.port, found.server):
         yield found
 
@@ -162,10 +167,20 @@ def test_a_renewed_certificate_is_served_to_new_connections(world: World) -> Non
     assert before.serial_number != after.serial_number == serial(renewed.certificate)
 
 
-def test_a_key_without_its_certificate_changes_nothing(world: World) -> None:
-    before = world.meet(world.clients.ours).certificate
-    Path(world.server.key).write_bytes(world.authority.issue(leaf("server")).key)
-    assert world.meet(world.clients.ours).certificate == before
+def test_a_key_without_its_certificate_changes_nothing(tmp_path: Path, kind: str) -> None:
+    world = World(tmp_path, kind)
+    files = [tmp_path / name for name in ("certificate.pem", "key.pem")]
+    server, renewed = (world.authority.issue(leaf("server")) for _ in range(2))
+    files[0].write_bytes(server.certificate)
+    files[1].write_bytes(server.key)
+    tls = Tls(*map(str, files), world.server.ca)
+    with _serving(world.serve, world.port, tls):
+        files[1].write_bytes(renewed.key)
+        shown = world.meet(world.clients.ours).certificate
+        assert shown.serial_number == serial(server.certificate)
+        files[0].write_bytes(renewed.certificate)
+        shown = world.meet(world.clients.ours).certificate
+        assert shown.serial_number == serial(renewed.certificate)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -281,8 +296,7 @@ def test_a_channel_takes_over_renewed_files(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used_are_refused_at_the_start(tmp_path: Path) -> None:
     missing = Tls(*(str(tmp_path / name) for name in ("a", "b", "c")))
     one, other = (Authority.make("lab").issue(leaf("x")) for _ in range(2))
-    mixed = write(tmp_path / "mixed", one, one.certificate)
-    Path(mixed.key).write_bytes(other.key)
+    mixed = write(tmp_path / "mixed", Issued(one.certificate, other.key), one.certificate)
     for tls in (missing, mixed):
         for use in (tls.server_context, tls.client_context, lambda t=tls: Channel("a:1", t)):
             with pytest.raises(InputError, match="cannot use certificate"):
