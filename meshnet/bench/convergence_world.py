@@ -17,10 +17,10 @@ from pathlib import Path
 
 from meshnet.bench.caller import Caller, now
 from meshnet.bench.spent import Meter
-from meshnet.cli.client import Client
+from meshnet.cli.client import of_lab
 from meshnet.kernel import launch, netns
 from meshnet.model.errors import PeerError
-from netns_lab import lab, status, topology
+from netns_lab import lab, pki, status, topology
 from netns_lab.paths import Paths
 from netns_lab.stage import APPS, COMMAND, EXTERNAL, INTERNAL, POLICY_PORTS
 
@@ -55,7 +55,7 @@ class World:
         lab.up(dataclasses.replace(wanted, underlay=topology.AUTO, nodes=nodes), progress)
         value = status.lab(self.paths)
         self._routers = [n["address"] for n in value["nodes"] if n["role"] == "router"]
-        self.client = Client(value["cf_api"], value["cf_user"], value["cf_password"])
+        self.client = of_lab(value)
         progress("pushing the two apps that have sidecars")
         for name in ("caller", "callee"):
             self._named[name] = self._push(name, APPS / "hello", COMMAND, 64, 1)
@@ -97,8 +97,10 @@ class World:
         value = status.lab(self.paths)
         node = next(n for n in value["nodes"] if n["role"] == "client")
         control = next(n for n in value["nodes"] if n["role"] == "control")
-        config = {"bbs_url": f"http://{control['address']}:8889", "cell_id": "simulated",
-                  "address": node["address"], "room": _ROOM}  # fmt: skip
+        tls = next(t for name, t in pki.used(self.paths).items() if name.endswith(".cell"))
+        config = {"bbs_url": f"https://{control['address']}:8889", "cell_id": "simulated",
+                  "address": node["address"], "room": _ROOM,
+                  "tls": dataclasses.asdict(tls)}  # fmt: skip
         line = [sys.executable, "-m", "meshnet.bench.simulated_cell", json.dumps(config)]
         entered = launch.argv(line, netns=netns.path(node["netns"]))
         with (self.paths.log / "simulated.cell.log").open("ab") as log:

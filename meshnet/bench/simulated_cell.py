@@ -1,9 +1,9 @@
 """A cell without containers: speaks BBS's protocol honestly, and answers for each of its instances.
 
-`python -m meshnet.bench.simulated_cell JSON` with {"bbs_url", "cell_id", "address", "room"}. What
-BBS places here is started at once; an instance is a port that answers requests with "GUID INDEX",
-and goes on to do so for a moment after it was taken away, as a drained container does. "present" is
-printed when BBS may place.
+`python -m meshnet.bench.simulated_cell JSON` with {"bbs_url", "cell_id", "address", "room", "tls"}.
+What BBS places here is started at once; an instance is a port that answers requests with "GUID
+INDEX", and goes on to do so for a moment after it was taken away, as a drained container does.
+"present" is printed when BBS may place.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from meshnet.model.errors import Conflict, NotFound, PeerError
 from meshnet.wire import bbs_api as api
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.tls import Tls
 
 _FIRST_PORT = 20_000
 _DRAIN_SECONDS = 10.0
@@ -112,7 +113,8 @@ class Cell:
 
 async def serve(config: dict[str, Any]) -> None:
     """Be a cell until cancelled."""
-    async with BbsClient(config.pop("bbs_url")) as bbs, asyncio.TaskGroup() as tasks:
+    bbs_client = BbsClient(config.pop("bbs_url"), Tls(**config.pop("tls")))
+    async with bbs_client as bbs, asyncio.TaskGroup() as tasks:
         cell = Cell(bbs, **config)
         tasks.create_task(cell.be_present())
         tasks.create_task(cell.follow(tasks))
