@@ -24,15 +24,23 @@ log = logging.getLogger("meshnet")
 # that is just being closed, nor shake hands again for each change of a quiet mesh.
 KEEP_ALIVE_SECONDS = 75
 
-# user:password@ in URLs, bearer tokens and password fields never reach a log.
+_KEY = r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+_NAME = r"[\w-]*(?:password|passwd|secret|[_-]token|private[_-]?key|assertion)"
+_VALUE = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s"'&,;}\])]+)"""
+# What never reaches a log: each pattern's first group stays, the rest does not.
 _SECRETS = re.compile(
-    r"(?i)(://[^/\s:@]+:)[^@\s/]+(?=@)|(bearer\s+)[\w.~+/-]+=*|((?:password|secret)[\"']?[=:]\s*[\"']?)[^\s\"',&]+"
+    rf"({_KEY}).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(://[^/\s:@]*:)[^@\s/]+(?=@)"
+    r"|(\b(?:bearer|basic)\s+)[\w.~+/-]{4,}=*"
+    rf"""|(\b{_NAME}["']?\s*[=:]\s*){_VALUE}"""
+    r"|(\beyJ)[\w-]+\.[\w-]+\.[\w-]*",  # a JSON web token, wherever it stands
+    re.IGNORECASE | re.DOTALL,
 )
 
 
 def masked(text: str) -> str:
-    """`text` with passwords and tokens replaced by asterisks."""
-    return _SECRETS.sub(lambda m: (m[1] or m[2] or m[3]) + "***", text)
+    """`text` with passwords, tokens and private keys replaced by asterisks."""
+    return _SECRETS.sub(lambda m: next(g for g in m.groups() if g is not None) + "***", text)
 
 
 class _Formatter(logging.Formatter):
@@ -43,10 +51,14 @@ class _Formatter(logging.Formatter):
 
 
 def setup_logging(room: str) -> None:
-    """Log to stderr, one record a line: time (UTC), level, room, message; secrets masked."""
+    """Log to stderr, one record a line: time (UTC), level, room, message; secrets masked.
+
+    So is what ends the process unexpectedly.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(f"{room}: %(message)s"))
     logging.basicConfig(level=os.environ.get("MESHNET_LOG", "INFO"), handlers=[handler], force=True)
+    sys.excepthook = lambda kind, exc, trace: log.critical("died", exc_info=(kind, exc, trace))
     for noisy in ("httpx", "httpcore", "asyncio", "hpack"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
