@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from meshnet.capi import app_present, app_writes, present, validate
+from meshnet.capi import app_present, app_writes, flags, present, validate
 from meshnet.capi.app_records import App
 from meshnet.capi.errors import not_found
 from meshnet.capi.listing import one_page
@@ -30,13 +30,14 @@ def application(records: Records, app: App, base: str) -> dict[str, Any]:
 async def env(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """All environment of an app."""
     app = user.app(guid)
-    user.see_secrets(app.space)
+    flags.see_environment(user, app.space)
     empty: dict[str, Any] = {}
+    hidden = {"redacted_message": "[PRIVATE DATA HIDDEN]"}
     return {
         "environment_variables": app.env,
         "staging_env_json": empty,
         "running_env_json": empty,
-        "system_env_json": {"VCAP_SERVICES": {}},
+        "system_env_json": {"VCAP_SERVICES": {}} if user.sees_secrets(app.space) else hidden,
         "application_env_json": {"VCAP_APPLICATION": application(service.records, app, base)},
     }
 
@@ -51,7 +52,7 @@ def _variables(base: str, app: App) -> dict[str, Any]:
 async def show_env(guid: str, user: User, base: Base) -> dict[str, Any]:
     """The environment variables a user has set."""
     app = user.app(guid)
-    user.see_secrets(app.space)
+    flags.see_environment(user, app.space)
     return _variables(base, app)
 
 

@@ -17,22 +17,12 @@ from meshnet.capi.jobs_api import accepted
 from meshnet.capi.listing import Collection, listed
 from meshnet.capi.metadata import Metadata, MetadataPatch, applied
 from meshnet.capi.permissions import Permissions
-from meshnet.capi.service import Base, Body, Guid, Service, Svc, ToOne, User
+from meshnet.capi.service import Base, Body, Guid, Service, Svc, ToMany, ToOne, User
 
 router = APIRouter()
 DOMAINS = Collection[Domain](
     filters={"names": "name", "organization_guids": "organization"}, orders=("name",)
 )
-
-
-class ToMany(Body):
-    """{"data": [{"guid": ...}]}."""
-
-    data: list[Guid]
-
-    def guids(self) -> tuple[str, ...]:
-        """Each guid once, in the order given."""
-        return tuple(dict.fromkeys(one.guid for one in self.data))
 
 
 class DomainRelationships(Body):

@@ -6,8 +6,8 @@ A handler says `flags.require(user, "app_scaling")`. Names and defaults: cloud_c
 
 from __future__ import annotations
 
-from meshnet.capi.errors import ApiError
-from meshnet.capi.permissions import Permissions
+from meshnet.capi.errors import ApiError, not_authorized
+from meshnet.capi.permissions import READ_ONLY, Permissions
 from meshnet.capi.records import Records
 from meshnet.capi.tenancy_records import FeatureFlag
 
@@ -45,6 +45,15 @@ def flag(records: Records, name: str) -> FeatureFlag:
 def enabled(user: Permissions, name: str) -> bool:
     """Whether a feature is there for somebody."""
     return (user.admin and name not in _FOR_ADMINS_TOO) or flag(user.records, name).enabled
+
+
+def see_environment(user: Permissions, space: str) -> None:
+    """403 where somebody may not see the environment variables of a space's apps."""
+    if not user.sees_environment(space):
+        raise not_authorized()
+    if READ_ONLY not in user.scopes:
+        require(user, "env_var_visibility")
+        require(user, "space_developer_env_var_visibility")
 
 
 def require(user: Permissions, name: str) -> None:

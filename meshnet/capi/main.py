@@ -67,8 +67,7 @@ async def _serve(config: Config, store: Store) -> None:
     droplet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     records = Records(store, config.domains)
     records.seed(FIRST_ORGANIZATION, FIRST_SPACE)
-    for name, password in config.users.items():
-        records.uaa.seed_admin(name, password)
+    records.uaa.seed(config.users)
     secret = secret_digest(POLICY_CLIENT, config.internal_password)
     records.uaa.seed_client(POLICY_CLIENT, secret, (READ_ONLY,))
     tls, host = config.tls, config.listen_host

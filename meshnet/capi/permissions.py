@@ -8,7 +8,7 @@ allow no read, or no write for anything but GET) already. What is left to a hand
     space = user.space(guid)       one space; 404 "Space not found"
     user.write(app.space)          403 where they see the space and may not change what is in it
     user.operate(app.space)        the same; a space_supporter may: start, stop, scale, map
-    user.see_secrets(app.space)    the same, for environment variables and bits of droplets
+    user.see_secrets(app.space)    the same, for the bits of droplets; `flags.see_environment`
     rows = (a for a in apps if user.sees(a.space))       lists hold only what one may see
 
 Where a resource of another kind belongs to a space: `user.require_read(space_guid, "Droplet")`
@@ -99,8 +99,12 @@ class Permissions:
         return self.may_write(space) or "space_supporter" in self._in(space)
 
     def sees_secrets(self, space: str) -> bool:
-        """Whether they may see environment variables and the bits of droplets."""
+        """Whether they may see the bits of droplets and what services tell an app."""
         return self.may_write(space) or READ_ONLY in self.scopes
+
+    def sees_environment(self, space: str) -> bool:
+        """Whether they may see the environment variables of a space's apps."""
+        return self.may_operate(space) or READ_ONLY in self.scopes
 
     def may_manage(self, space: str) -> bool:
         """Whether they may change the space itself and the roles in it."""
@@ -120,7 +124,7 @@ class Permissions:
         self._active(self.may_operate(space), self._org_of(space))
 
     def see_secrets(self, space: str) -> None:
-        """403 where they may not see environment variables and the bits of droplets."""
+        """403 where they may not see the bits of droplets."""
         if not self.sees_secrets(space):
             raise not_authorized()
 

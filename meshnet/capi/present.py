@@ -36,11 +36,21 @@ def links(base_url: str, **paths: str) -> dict[str, Any]:
 
 
 def organization(record: Organization) -> dict[str, Any]:
-    """An organization."""
-    return {**base(record), "name": record.name, "suspended": False}
+    """An organization, but for its links."""
+    return {
+        **base(record),
+        "name": record.name,
+        "suspended": record.suspended,
+        "relationships": to_one(quota=record.quota),
+        "metadata": record.metadata,
+    }
 
 
 def space(record: Space) -> dict[str, Any]:
-    """A space."""
-    relationships = to_one(organization=record.organization)
-    return {**base(record), "name": record.name, "relationships": relationships}
+    """A space, but for its links."""
+    return {
+        **base(record),
+        "name": record.name,
+        "relationships": to_one(organization=record.organization, quota=record.quota),
+        "metadata": record.metadata,
+    }

@@ -78,10 +78,21 @@ def usage(records: Records, spaces: Collection[str], *, but: str = "") -> tuple[
     return sum(a.memory_in_mb * a.instances for a in apps), sum(a.instances for a in apps)
 
 
+def summary(records: Records, spaces: Collection[str]) -> dict[str, int]:
+    """What is used in these spaces, by CC's names."""
+    memory, instances = usage(records, spaces)
+    nothing = ("service_instances", "service_keys", "reserved_ports", "per_app_tasks")
+    return {
+        "started_instances": instances,
+        "memory_in_mb": memory,
+        "routes": sum(route.space in spaces for route in records.routes),
+        **dict.fromkeys(nothing, 0),
+    }
+
+
 def quota_of(records: Records, organization: str) -> Quota:
-    """An organization's quota: the default one where it was given none."""
-    given = records.organization_quotas.find(records.organizations.get(organization).quota)
-    return given or records.default_quota
+    """An organization's quota."""
+    return records.organization_quotas.get(records.organizations.get(organization).quota)
 
 
 def spaces_of(records: Records, organization: str) -> set[str]:

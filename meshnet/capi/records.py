@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshnet.capi import rolling
@@ -82,7 +82,7 @@ class Records:
 
     @property
     def default_quota(self) -> Quota:
-        """What holds for an organization that was given no quota."""
+        """What holds for a new organization."""
         return next(q for q in self.organization_quotas if q.name == DEFAULT_QUOTA)
 
     def seed(self, organization: str, space: str) -> None:
@@ -90,7 +90,11 @@ class Records:
         with self.changes() as changes:
             if not any(q.name == DEFAULT_QUOTA for q in self.organization_quotas):
                 self.organization_quotas.put(Quota(name=DEFAULT_QUOTA), changes)
+        quota = self.default_quota.guid
+        with self.changes() as changes:
+            for old in (o for o in self.organizations if not o.quota):
+                self.organizations.put(replace(old, quota=quota), changes)
             if not self.organizations.all():
-                org = Organization(name=organization)
+                org = Organization(name=organization, quota=quota)
                 self.organizations.put(org, changes)
                 self.spaces.put(Space(name=space, organization=org.guid), changes)

@@ -1,99 +1,84 @@
-"""The public documents, jobs, organizations, spaces and domains."""
+"""The public documents: where everything is."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from meshnet.capi import present, validate
-from meshnet.capi.service import Body, Svc, ToOne, User, base_url, check_filters, chooser, taken
-from meshnet.capi.tenancy_records import Organization, Space
+from meshnet.capi.service import Base
 
 router = APIRouter()
-API_VERSION = "3.91.0"
+API_VERSION, V2_VERSION = "3.91.0", "2.156.0"
+NETWORKING = "/networking"
 _RESOURCES = (
-    *("apps", "builds", "domains", "droplets", "organizations", "packages", "processes"),
-    *("routes", "spaces", "users", "roles", "jobs"),
+    *("apps", "audit_events", "buildpacks", "builds", "deployments", "domains", "droplets"),
+    *("environment_variable_groups", "feature_flags", "isolation_segments", "jobs"),
+    *("organization_quotas", "organizations", "packages", "processes", "resource_matches"),
+    *("roles", "routes", "security_groups", "service_brokers", "service_credential_bindings"),
+    *("service_instances", "service_offerings", "service_plans", "service_route_bindings"),
+    *("space_quotas", "spaces", "stacks", "users"),
 )
+Json = dict[str, Any]
 
 
 @router.get("/")
-async def root(request: Request) -> dict[str, Any]:
-    """Where everything is; public."""
-    base = base_url(request)
-    meta = {"version": API_VERSION}
+async def root(base: Base) -> Json:
+    """Where everything is; public.
+
+    Log-cache is at this origin too: the cf CLI drops any path that its address has.
+    """
     return {
         "links": {
             "self": {"href": base},
-            "cloud_controller_v3": {"href": f"{base}/v3", "meta": meta},
+            "cloud_controller_v2": {"href": f"{base}/v2", "meta": {"version": V2_VERSION}},
+            "cloud_controller_v3": {"href": f"{base}/v3", "meta": {"version": API_VERSION}},
             "login": {"href": base},
             "uaa": {"href": base},
             "log_cache": {"href": base},
-            "network_policy_v1": {"href": f"{base}/networking/v1/external"},
+            "network_policy_v0": {"href": f"{base}{NETWORKING}/v0/external"},
+            "network_policy_v1": {"href": f"{base}{NETWORKING}/v1/external"},
+            # Their names are there in every CF; what they lead to is not here.
+            **dict.fromkeys(("app_ssh", "credhub", "log_stream", "logging", "routing")),
         }
     }
 
 
 @router.get("/v3")
-async def v3(request: Request) -> dict[str, Any]:
+async def v3(base: Base) -> Json:
     """Where each resource is; public."""
-    base = base_url(request)
-    return {"links": {name: {"href": f"{base}/v3/{name}"} for name in _RESOURCES}}
+    links = {name: {"href": f"{base}/v3/{name}"} for name in _RESOURCES}
+    return {"links": {"self": {"href": f"{base}/v3"}, **links}}
 
 
-@router.get("/v3/organizations")
-async def organizations(request: Request, service: Svc, user: User) -> dict[str, Any]:
-    """List organizations."""
-    check_filters(request, "names", "guids")
-    rows = map(present.organization, service.records.organizations.all())
-    return present.listing(filter(chooser(request, names="name", guids="guid"), rows))
+@router.get("/v3/info")
+async def info(base: Base) -> Json:
+    """What this is; public."""
+    return {
+        "build": "",
+        "cli_version": {"minimum": "", "recommended": ""},
+        "custom": {},
+        "description": "Cloud Foundry's service mesh in the Linux kernel",
+        "name": "meshnet",
+        "version": 0,
+        "links": {"self": {"href": f"{base}/v3/info"}, "support": {"href": ""}},
+        "osbapi_version": "2.15",
+    }
 
 
-class NewOrganization(Body):
-    """POST /v3/organizations."""
-
-    name: str
-
-
-@router.post("/v3/organizations", status_code=201)
-async def create_organization(body: NewOrganization, service: Svc, user: User) -> dict[str, Any]:
-    """Create an organization."""
-    validate.name(body.name)
-    table = service.records.organizations
-    exists = any(o.name.lower() == body.name.lower() for o in table.all())
-    taken(exists, f"Organization '{body.name}' already exists.")
-    return present.organization(table.put(Organization(name=body.name)))
-
-
-@router.get("/v3/spaces")
-async def spaces(request: Request, service: Svc, user: User) -> dict[str, Any]:
-    """List spaces."""
-    check_filters(request, "names", "guids", "organization_guids")
-    chosen = chooser(request, names="name", guids="guid", organization_guids="organization")
-    found = service.records.spaces.all()
-    return present.listing(present.space(s) for s in found if chosen(vars(s)))
-
-
-class SpaceRelationships(Body):
-    """The organization of a new space."""
-
-    organization: ToOne
-
-
-class NewSpace(Body):
-    """POST /v3/spaces."""
-
-    name: str
-    relationships: SpaceRelationships
-
-
-@router.post("/v3/spaces", status_code=201)
-async def create_space(body: NewSpace, service: Svc, user: User) -> dict[str, Any]:
-    """Create a space."""
-    validate.name(body.name)
-    org = service.records.organizations.get(body.relationships.organization.data.guid)
-    table = service.records.spaces
-    exists = any(s.name == body.name and s.organization == org.guid for s in table.all())
-    taken(exists, "Name must be unique per organization")
-    return present.space(table.put(Space(name=body.name, organization=org.guid)))
+@router.get("/v2/info")
+async def v2_info(base: Base) -> Json:
+    """The same for clients of v2; public."""
+    return {
+        "name": "meshnet",
+        "build": "",
+        "support": "",
+        "version": 0,
+        "description": "Cloud Foundry's service mesh in the Linux kernel",
+        "authorization_endpoint": base,
+        "token_endpoint": base,
+        "min_cli_version": None,
+        "min_recommended_cli_version": None,
+        "api_version": V2_VERSION,
+        "osbapi_version": "2.15",
+    }

@@ -90,7 +90,7 @@ async def create(body: NewRoute, service: Svc, user: User, base: Base) -> dict[s
         raise _invalid("space")
     if domain is None or not routing.sees_domain(user, domain):
         raise _invalid("domain")
-    user.write(space.guid)
+    user.operate(space.guid)
     if body.port is not None:
         raise unprocessable("Routes with protocol 'http' do not support ports.")
     wanted = Route(host=body.host or "", path=body.path or "", domain=domain.guid, space=space.guid)
@@ -120,7 +120,7 @@ async def change(
 ) -> dict[str, Any]:
     """Change a route's metadata."""
     route = visible(service, user, guid)
-    user.write(route.space)
+    user.operate(route.space)
     route = service.records.routes.put(applied(route, body.metadata))
     return route_present.route(service.records, base, route)
 
@@ -129,7 +129,7 @@ async def change(
 async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
     """Delete a route with its mappings."""
     route = visible(service, user, guid)
-    user.write(route.space)
+    user.operate(route.space)
     return accepted(request, await routing.delete(service, [route], "route.delete"))
 
 

@@ -92,21 +92,31 @@ Base = Annotated[str, Depends(base_url)]
 
 
 class Body(BaseModel):
-    """A request body; unknown keys are refused, as CC refuses them."""
+    """A request body; unknown keys and values of another type are refused, as CC does."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Guid(BaseModel):
+class Guid(Body):
     """{"guid": ...}."""
 
     guid: str
 
 
-class ToOne(BaseModel):
+class ToOne(Body):
     """{"data": {"guid": ...}}."""
 
     data: Guid
+
+
+class ToMany(Body):
+    """{"data": [{"guid": ...}, ...]}."""
+
+    data: list[Guid]
+
+    def guids(self) -> tuple[str, ...]:
+        """Each guid once, in the order given."""
+        return tuple(dict.fromkeys(one.guid for one in self.data))
 
 
 def csv(request: Request, name: str) -> set[str] | None:

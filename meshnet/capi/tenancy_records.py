@@ -13,7 +13,7 @@ Limits = dict[str, int | bool | None]
 
 @dataclass(frozen=True)
 class Organization(Record):
-    """An organization; `quota` is an organization quota's guid."""
+    """An organization; `quota` is the guid of its organization quota."""
 
     name: str = ""
     suspended: bool = False

@@ -1,21 +1,26 @@
-"""UAA's public documents and its tokens: /login, /token_key(s), /oauth/token."""
+"""UAA's public documents and its tokens: /login, /token_key(s), /oauth/token and what revokes."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+import re
+from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from jwt.algorithms import RSAAlgorithm
 
 from meshnet.capi.service import Svc, base_url
+from meshnet.capi.uaa.guard import UaaError, signed_in
 from meshnet.capi.uaa.tokens import GrantError
-from meshnet.wire.token import ALGORITHM, pem
+from meshnet.wire.token import ALGORITHM, REFRESH_SUFFIX, AccessToken, pem
 
 router = APIRouter()
+SignedIn = Annotated[AccessToken, Depends(signed_in)]
+_REVOKERS = frozenset({"uaa.admin", "tokens.revoke"})
+_JTI = re.compile(r"[0-9a-f]{32}(-r)?")
 
 
 @router.get("/login")
@@ -59,8 +64,7 @@ async def token(request: Request, service: Svc) -> JSONResponse:
         client = service.tokens.client(*_client_login(request, form))
         answer = await service.tokens.grant(client, form, f"{base_url(request)}/oauth/token")
     except GrantError as exc:
-        error = {"error": exc.error, "error_description": str(exc)}
-        return JSONResponse(error, status_code=exc.status)
+        raise UaaError(exc.status, exc.error, str(exc)) from exc
     return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
 
@@ -75,3 +79,25 @@ def _client_login(request: Request, form: dict[str, str]) -> tuple[str, str]:
         raise GrantError("unauthorized", "Bad credentials") from exc
     client_id, _, secret = text.partition(":")
     return unquote(client_id), unquote(secret)
+
+
+@router.delete("/oauth/token/revoke/{jti}")
+async def revoke(jti: str, service: Svc, token: SignedIn) -> JSONResponse:
+    """Refuse a token from now on: one's own, or any for who may."""
+    if jti.removesuffix(REFRESH_SUFFIX) != token.jti and not token.scopes & _REVOKERS:
+        raise UaaError(403, "insufficient_scope", "Insufficient scope for this resource")
+    if not _JTI.fullmatch(jti):
+        raise UaaError(404, "not_found", f"Token with id {jti[:64]!r} not found")
+    # An access token and the refresh token that came with it go by one id.
+    service.tokens.revoke(jti.removesuffix(REFRESH_SUFFIX))
+    return JSONResponse({})
+
+
+@router.get("/oauth/token/revoke/user/{guid}")
+async def revoke_user(guid: str, service: Svc, token: SignedIn) -> JSONResponse:
+    """Refuse all tokens that a user has got so far."""
+    if guid != token.user_guid and not token.scopes & _REVOKERS:
+        raise UaaError(403, "insufficient_scope", "Insufficient scope for this resource")
+    if not service.tokens.revoke_user(guid):
+        raise UaaError(404, "not_found", f"User {guid[:64]!r} not found")
+    return JSONResponse({})

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshnet.capi.tables import Changes, Record, Table
+from starlette.concurrency import run_in_threadpool
+
+from meshnet.capi.tables import Record, Table
 from meshnet.store import Store
 
 # What UAA gives every user, and what the cloud's operators have beyond it.
@@ -25,6 +27,7 @@ ADMIN_GROUPS = (
 # 16 MiB and some 40 ms a login: what many frameworks take by default; all of it is in the record,
 # so that a higher cost holds for passwords set from then on.
 COST, _R, _P = 2**14, 8, 1
+MAX_PASSWORD = 4096
 _MAXMEM = 64 * 1024 * 1024
 
 
@@ -53,6 +56,7 @@ class UaaUser(Record):
     Attributes:
         groups: beyond those every user has.
         salt: changes when all of the user's tokens are revoked.
+        of_lab: named in the lab file.
     """
 
     username: str = ""
@@ -64,6 +68,7 @@ class UaaUser(Record):
     family_name: str = ""
     active: bool = True
     salt: str = ""
+    of_lab: bool = False
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -142,13 +147,29 @@ class Directory:
         self.clients = UaaClients(store, UaaClient, "UaaClient")
         self.revocations = Table(store, Revocation, "UaaRevocation")
 
-    def seed_admin(self, username: str, password: str, changes: Changes | None = None) -> UaaUser:
-        """An operator with this password; one who is there already gets both."""
-        user = self.users.named(username) or UaaUser(username=username)
-        if user.password and password_fits(password, user.password) and user.groups:
-            return user
-        after = replace(user, password=hash_password(password, cost=self.cost), groups=ADMIN_GROUPS)
-        return self.users.put(after, changes)
+    def seed(self, users: Mapping[str, str]) -> None:
+        """Bring the records in line with the lab file's users, name to password: all operators.
+
+        Those that it names no longer are gone.
+        """
+        named = {name.lower() for name in users}
+        for user in self.users.all():
+            if user.of_lab and user.username.lower() not in named:
+                self.users.delete(user.guid)
+        for name, password in users.items():
+            known = self.users.named(name) or UaaUser(username=name, emails=(name,))
+            after = replace(known, groups=ADMIN_GROUPS, of_lab=True, active=True)
+            # A hash that fits stays: another would end all of the user's tokens.
+            if not known.password or not password_fits(password, known.password):
+                after = replace(after, password=hash_password(password, cost=self.cost))
+            if after != known:
+                self.users.put(after)
+
+    async def fits(self, user: UaaUser, password: str) -> bool:
+        """Whether it is the user's password; scrypt takes long, and is done in a thread."""
+        if len(password) > MAX_PASSWORD:
+            return False
+        return await run_in_threadpool(password_fits, password, user.password)
 
     def seed_client(self, client_id: str, secret: str, authorities: tuple[str, ...]) -> None:
         """A component that acts for itself; `secret` as it is stored."""

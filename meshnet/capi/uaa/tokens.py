@@ -7,12 +7,12 @@ import hmac
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jwt
-from starlette.concurrency import run_in_threadpool
 
-from meshnet.capi.uaa.directory import Directory, UaaClient, UaaUser, password_fits
+from meshnet.capi.uaa.directory import Directory, UaaClient, UaaUser
 from meshnet.capi.uaa.keys import KeyRing
 from meshnet.wire.token import (
     ALGORITHM,
@@ -25,7 +25,6 @@ from meshnet.wire.token import (
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 30 * 24 * 3600
-_MAX_PASSWORD = 4096
 # The client that the cf CLI is: public, with an empty secret.
 CF = UaaClient(guid="cf", grants=("password", "refresh_token"))
 
@@ -51,7 +50,8 @@ class Tokens:
     def verify(self, authorization: str) -> AccessToken:
         """Who sends this Authorization header. Raises TokenError."""
         token = Verifier(self.keys.public).authorization(authorization)
-        if self._directory.revocations.find(token.jti) or token.rev_sig != self._rev_sig(token):
+        revoked = self._directory.revocations.find(token.jti) is not None
+        if revoked or token.rev_sig != self._rev_sig(token):
             raise TokenError("the token was revoked")
         return token
 
@@ -82,13 +82,21 @@ class Tokens:
         scopes = _wanted(form, allowed if held is None else allowed & held)
         return self._answer(client, user, scopes, issuer, kind)
 
+    def revoke(self, jti: str) -> None:
+        """Refuse an access token, and the refresh token that came with it, from now on."""
+        self._directory.revoke(jti, int(time.time()) + REFRESH_SECONDS)
+
+    def revoke_user(self, guid: str) -> bool:
+        """Refuse all tokens that a user has got so far; whether there is such a user."""
+        user = self._directory.users.find(guid)
+        if user is not None:
+            self._directory.users.put(replace(user, salt=uuid.uuid4().hex))
+        return user is not None
+
     async def _by_password(self, form: Mapping[str, str]) -> UaaUser:
         user = self._directory.users.named(form.get("username", ""))
         password = form.get("password", "")
-        if user is None or not user.active or len(password) > _MAX_PASSWORD:
-            raise _bad_credentials()
-        # scrypt takes long on purpose and lets go of the interpreter's lock.
-        if not await run_in_threadpool(password_fits, password, user.password):
+        if user is None or not user.active or not await self._directory.fits(user, password):
             raise _bad_credentials()
         return user
 
@@ -105,7 +113,7 @@ class Tokens:
         good = (
             jti.endswith(REFRESH_SUFFIX)
             and claims.get("client_id") == client.guid
-            and self._directory.revocations.find(jti) is None
+            and self._directory.revocations.find(jti.removesuffix(REFRESH_SUFFIX)) is None
         )
         if not good or user is None or not user.active or claims.get("rev_sig") != user.rev_sig:
             raise GrantError("invalid_token", "The token expired, was revoked, or is not valid.")

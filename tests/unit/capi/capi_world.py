@@ -21,6 +21,7 @@ from meshnet.capi.app import application
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
+from meshnet.capi.tables import Table
 from meshnet.capi.tenancy_records import Role
 from meshnet.capi.uaa.directory import UaaUser, hash_password
 from meshnet.capi.uaa.keys import KeyRing
@@ -137,7 +138,7 @@ class World:
         self.records = Records(Store.open(directory / "capi.db"), domains or DOMAINS)
         self.records.seed("system", "dev")
         self.records.uaa.cost = 2
-        self.records.uaa.seed_admin("admin", "pw")
+        self.records.uaa.seed({"admin": "pw"})
         self.keys = KeyRing.open(token_keys())
         self.sync = Sync(
             self.records,
@@ -189,6 +190,12 @@ class World:
         relationships = {"organization": {"data": {"guid": organization}}}
         body = {"name": name, "relationships": relationships}
         return str(self.ask("POST", "/v3/spaces", body, 201)["guid"])
+
+    def state(self) -> dict[str, str]:
+        """All that is stored, but for who has shown up (of which UAA's users are all known)."""
+        tables = {n: t for n, t in vars(self.records).items() if isinstance(t, Table)}
+        del tables["jobs"]
+        return {name: repr(sorted(table, key=lambda r: r.guid)) for name, table in tables.items()}
 
     def ask(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
         reply = self.http.request(method, path, json=body)

@@ -98,7 +98,8 @@ def test_scaling_keeps_the_process(tmp_path: Path) -> None:
         ({"memory_in_mb": 10**12}, "Memory in mb must be between"),
         ({"disk_in_mb": 10**12}, "Disk in mb must be between"),
         ({"disk_in_mb": 0}, "Disk in mb must be between"),
-        ({"instances": "many"}, "instances: "),
+        ({"instances": "3"}, "Instances must be an integer"),
+        ({"instances": True}, "Instances must be an integer"),
         ({"cpu": 1}, "Unknown field(s): 'cpu'"),
     ],
 )

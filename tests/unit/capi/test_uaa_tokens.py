@@ -165,9 +165,9 @@ def test_tokens_that_are_not_good(tmp_path: Path) -> None:
 
 def test_tokens_end_with_the_password(tmp_path: Path) -> None:
     with world(tmp_path) as w:
-        w.records.uaa.seed_admin("admin", "pw")
+        w.records.uaa.seed({"admin": "pw"})
         w.ask("GET", "/v3/apps", None, 200)
-        w.records.uaa.seed_admin("admin", "another")
+        w.records.uaa.seed({"admin": "another"})
         w.refused("GET", "/v3/apps", None, 401)
         assert ask(w, PASSWORD)[0] == 401
         assert ask(w, {**PASSWORD, "password": "another"})[0] == 200
