@@ -16,6 +16,8 @@ from meshnet.capi import (
     droplets_api,
     error_answers,
     jobs_api,
+    manifests_api,
+    openapi,
     organization_quotas_api,
     organizations_api,
     packages_api,
@@ -29,6 +31,7 @@ from meshnet.capi import (
     users_api,
     v2_api,
 )
+from meshnet.capi.limits import Limits
 from meshnet.capi.request_id import RequestId
 from meshnet.capi.service import Service, Svc
 from meshnet.capi.uaa import api as uaa_api
@@ -39,7 +42,7 @@ _MODULES = (
     *(organizations_api, spaces_api, roles_api, users_api),
     *(organization_quotas_api, space_quotas_api),
     *(apps_api, app_parts_api, processes_api),
-    *(packages_api, builds_api, droplets_api, deployments_api),
+    *(packages_api, builds_api, droplets_api, deployments_api, manifests_api, openapi),
     *(domains_api, routes_api, destinations_api, v2_api),
 )
 _POLICY = "/networking/{rest:path}"
@@ -47,12 +50,19 @@ _POLICY = "/networking/{rest:path}"
 
 def application(service: Service) -> FastAPI:
     """The ASGI application."""
-    app = FastAPI(title="meshnet Cloud Controller API", version=root_api.API_VERSION)
+    app = FastAPI(
+        title="meshnet Cloud Controller API",
+        version=root_api.API_VERSION,
+        docs_url=None,
+        redoc_url=None,
+        responses=openapi.RESPONSES,
+    )
     app.state.service = service
     for module in _MODULES:
         app.include_router(module.router)
     app.add_api_route(_POLICY, _policy, methods=["GET", "POST"], include_in_schema=False)
     error_answers.install(app)
+    app.add_middleware(Limits, verify=service.tokens.verify)
     app.add_middleware(RequestId)
     return app
 

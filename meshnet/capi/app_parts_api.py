@@ -103,8 +103,7 @@ async def set_droplet(
     """Assign a droplet; instances take it at the next restart."""
     app = user.app(guid)
     user.write(app.space)
-    text = "Cannot update this process while a deployment is in flight."
-    app_writes.check_idle(service.records, app, text)
+    app_writes.check_idle(service.records, app, app_writes.UPDATE_BUSY)
     droplet = app_writes.droplet_of(service.records, app, body.data.guid)
     return _current(base, service.records.apps.put(replace(app, droplet=droplet.guid)))
 

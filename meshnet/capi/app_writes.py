@@ -79,6 +79,7 @@ _STOP = (
     " stopping the app."
 )
 _BUSY = {"start": _STOP, "stop": _STOP, "restart": _STOP}
+UPDATE_BUSY = "Cannot update this process while a deployment is in flight."
 SCALE_BUSY = "Cannot scale this process while a deployment is in flight."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,10 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from meshnet.capi.errors import ApiError, bad_query, unprocessable
+from meshnet.capi.errors import ApiError, bad_query, unavailable, unprocessable
 from meshnet.capi.request_id import SCOPE_KEY
 from meshnet.capi.uaa.guard import UaaError
+from meshnet.model.errors import PeerError, PlatformError
 
+log = logging.getLogger("meshnet")
 _UNKNOWN = ApiError(404, 10000, "CF-NotFound", "Unknown request")
 _OF_UAA = ("/Users", "/oauth/", "/userinfo")
 # pydantic's type of an error -> what follows the field's name, as CC's validators say it.
@@ -40,6 +43,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UaaError, _uaa_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    for kind in (PlatformError, PeerError):
+        app.add_exception_handler(kind, _unavailable)
     app.add_exception_handler(Exception, _unknown_error)
 
 
@@ -87,7 +92,8 @@ def _text(error: dict[str, Any]) -> str:
     if not where and error["type"] == "missing":
         return "Request invalid due to parse error: invalid request body"
     name = " ".join(part.replace("_", " ") for part in where) or "body"
-    text = _TEXTS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    known = _TEXTS.get(error["type"])
+    text = known.format(**error.get("ctx", {})) if known else error["msg"]
     return f"{name[:1].upper()}{name[1:]} {text}"
 
 
@@ -99,6 +105,12 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     if request.url.path.startswith(_OF_UAA):
         return await _uaa_error(request, UaaError(exc.status_code, "not_found", str(exc.detail)))
     return await _api_error(request, error)
+
+
+async def _unavailable(request: Request, exc: Exception) -> Response:
+    """The store cannot be written, or a component does not answer; nothing has changed."""
+    log.warning("%s %s: %s", request.method, request.url.path, exc)
+    return await _api_error(request, unavailable(str(exc)))
 
 
 async def _unknown_error(request: Request, exc: Exception) -> Response:

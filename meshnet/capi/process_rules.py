@@ -65,17 +65,17 @@ def check_scale(given: Mapping[str, int]) -> None:
 def checked_by(app: App, health: HealthCheck | None, readiness: ReadinessCheck | None) -> App:
     """The app with other health checks. Raises ApiError 422."""
     if health:
-        kind = health.type or app.health_check_type
+        kind = app.health_check_type if health.type is None else health.type
         data, given = health.data or HealthCheckData(), _given(health.data)
         _check(kind, data, given, "Health check")
-        if not 1 <= (data.timeout or 1) <= MAX_TIMEOUT:
+        if data.timeout is not None and not 1 <= data.timeout <= MAX_TIMEOUT:
             raise unprocessable(f"Health check timeout must be between 1 and {MAX_TIMEOUT} seconds")
         changes = {f"health_check_{name}": getattr(data, name) for name in given}
         if kind != HTTP:
             changes["health_check_endpoint"] = None
         app = replace(app, health_check_type=kind, **changes)
     if readiness:
-        kind = readiness.type or app.readiness_type
+        kind = app.readiness_type if readiness.type is None else readiness.type
         ready, given = readiness.data or ReadinessData(), _given(readiness.data)
         _check(kind, ready, given, "Readiness health check")
         changes = {f"readiness_{name}": getattr(ready, name) for name in given}
@@ -83,6 +83,13 @@ def checked_by(app: App, health: HealthCheck | None, readiness: ReadinessCheck |
             changes["readiness_endpoint"] = None
         app = replace(app, readiness_type=kind, **changes)
     return app
+
+
+def check_asked(health: HealthCheck) -> None:
+    """What can be told of a health check without the app it is for. Raises ApiError 422."""
+    endpoint = health.data and health.data.endpoint
+    kind = health.type if health.type is not None else (HTTP if endpoint else PORT)
+    checked_by(App(health_check_type=kind), health, None)
 
 
 def _given(data: Body | None) -> set[str]:

@@ -87,8 +87,7 @@ class ProcessPatch(Body):
 
 async def _change(service: Service, user: Permissions, app: App, body: ProcessPatch) -> App:
     user.write(app.space)
-    text = "Cannot update this process while a deployment is in flight."
-    app_writes.check_idle(service.records, app, text)
+    app_writes.check_idle(service.records, app, app_writes.UPDATE_BUSY)
     after = app
     if "command" in body.model_fields_set:
         if body.command is not None:

@@ -45,11 +45,13 @@ def _check_totals(records: Records, before: App | None, after: App) -> None:
                 raise unprocessable(f"app_instance_limit {prefix}app_instance_limit_exceeded")
 
 
-def check_route(records: Records, space: str) -> None:
-    """Refuse one route more in a space."""
+def check_route(records: Records, space: str, more: int = 1) -> None:
+    """Refuse one route, or several, more in a space."""
+    if not more:
+        return
     for quota, spaces, prefix in _quotas(records, space):
         most = _limit(quota.routes, "total_routes")
-        if most is not None and sum(r.space in spaces for r in records.routes) >= most:
+        if most is not None and sum(r.space in spaces for r in records.routes) + more > most:
             found = records.spaces.get(space)
             org = records.organizations.get(found.organization)
             where = f"space '{found.name}'" if prefix else f"organization '{org.name}'"

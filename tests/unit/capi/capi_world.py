@@ -8,11 +8,11 @@ import io
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from starlette.applications import Starlette
@@ -28,8 +28,10 @@ from meshnet.capi.uaa.keys import KeyRing
 from meshnet.capi.uaa.tokens import Tokens
 from meshnet.model.errors import NotFound, PeerError
 from meshnet.store import Store
+from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.http_client import http_client
 
+T = TypeVar("T")
 DOMAINS = [
     {"name": "istio.mesh.lab", "internal": False, "istio": True},
     {"name": "istio.apps.internal", "internal": True, "istio": True},
@@ -50,6 +52,14 @@ class Http:
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._runner.run(self._client.request(method, path, **options))
+
+    def run(self, work: Awaitable[T]) -> T:
+        """The result of a coroutine on the same loop."""
+
+        async def wait() -> T:
+            return await work
+
+        return self._runner.run(wait())
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)
@@ -96,6 +106,25 @@ class Bbs:
     async def actual_lrps(self, *, process_guid: str = "", cell_id: str = "") -> list[Any]:
         self._here()
         return [a for a in self.actual if a.actual_lrp_key.process_guid == process_guid]
+
+    async def remove_actual(self, process_guid: str, index: int, instance: Any = None) -> None:
+        self._here()
+        for lrp in await self.actual_lrps(process_guid=process_guid):
+            if lrp.actual_lrp_key.index == index:
+                self.actual.remove(lrp)
+                return
+        raise NotFound(f"no instance {index}")
+
+    def run_all(self) -> None:
+        """Let every wanted instance run, and no other."""
+        self.actual = [
+            pb.ActualLRP(
+                actual_lrp_key=pb.ActualLRPKey(process_guid=lrp.process_guid, index=index),
+                state="RUNNING",
+            )
+            for lrp in self.desired.values()
+            for index in range(lrp.instances)
+        ]
 
 
 class Copilot:
@@ -161,6 +190,7 @@ class World:
             droplet_dir=droplets,
             internal_login=LOGIN,
         )
+        self.service = service
         self.http = Http(application(service))
 
     def sign_in(self, username: str = "admin", password: str = "pw") -> None:
@@ -283,3 +313,13 @@ def world(directory: Path, **options: Any) -> Iterator[World]:
         yield made
     finally:
         made.http.close()
+
+
+def description() -> dict[str, Any]:
+    """The OpenAPI description of the application, which needs no store."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = World(Path(directory))
+        try:
+            return application(made.service).openapi()
+        finally:
+            made.http.close()
