@@ -12,22 +12,22 @@ from meshnet.capi.app_records import App
 from meshnet.capi.errors import not_found
 from meshnet.capi.listing import one_page
 from meshnet.capi.lrp import vcap_application
-from meshnet.capi.records import Records
-from meshnet.capi.service import Base, Body, Guid, Svc, User
+from meshnet.capi.service import Base, Body, Guid, Service, Svc, User
 
 router = APIRouter()
 
 
-def application(records: Records, app: App, base: str) -> dict[str, Any]:
+def application(service: Service, app: App) -> dict[str, Any]:
     """VCAP_APPLICATION of an app, but for what each instance adds."""
+    records = service.records
     uris = [records.fqdn(r) + r.path for r in records.routes_of(app.guid)]
     space = records.spaces.get(app.space)
     organization = records.organizations.get(space.organization)
-    return vcap_application(app, space, organization, base, uris)
+    return vcap_application(app, space, organization, service.sync.cf_api, uris)
 
 
 @router.get("/v3/apps/{guid}/env")
-async def env(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
+async def env(guid: str, service: Svc, user: User) -> dict[str, Any]:
     """All environment of an app."""
     app = user.app(guid)
     flags.see_environment(user, app.space)
@@ -38,7 +38,7 @@ async def env(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]
         "staging_env_json": empty,
         "running_env_json": empty,
         "system_env_json": {"VCAP_SERVICES": {}} if user.sees_secrets(app.space) else hidden,
-        "application_env_json": {"VCAP_APPLICATION": application(service.records, app, base)},
+        "application_env_json": {"VCAP_APPLICATION": application(service, app)},
     }
 
 

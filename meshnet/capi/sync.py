@@ -40,7 +40,7 @@ class Sync:
         policy: httpx.AsyncClient,
     ) -> None:
         self._records, self._bbs, self._copilot = records, bbs, copilot
-        self._cf_api = base_url
+        self.cf_api = base_url
         parts = urlsplit(base_url)
         login = f"{quote(internal_user)}:{quote(internal_password)}"
         self._droplets = f"{parts.scheme}://{login}@{parts.netloc}/internal/v4/droplets"
@@ -235,7 +235,7 @@ class Sync:
             sha256=sha256,
             space=space,
             organization=records.organizations.get(space.organization),
-            cf_api=self._cf_api,
+            cf_api=self.cf_api,
             uris=uris,
             internal_hosts=self._internal_hosts(app),
         )
