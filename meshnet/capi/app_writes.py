@@ -84,8 +84,10 @@ SCALE_BUSY = "Cannot scale this process while a deployment is in flight."
 
 
 async def roll(service: Service, app: App, new: Deployment) -> Deployment:
-    """Begin a rolling deployment of a started app."""
+    """Begin a rolling deployment of a started app. Raises ApiError 422 where a quota forbids."""
     records = service.records
+    # There is one instance more while it lasts.
+    quotas.check_app(records, app, replace(app, instances=app.instances + 1))
     before = records.deployments.active(app.guid)
     coming, deployment = rolling.begin(app, new, before)
     with records.changes() as tx:

@@ -81,8 +81,12 @@ class Deployer:
         lrps = await self._bbs.actual_lrps(process_guid=app.process_guid)
         if self._records.deployments.find(guid) is not deployment:
             return True  # it was changed meanwhile: look again
-        running = sum(lrp.state == bbs_api.RUNNING for lrp in lrps)
-        after = rolling.step(deployment, app.instances, running)
+        running = {
+            lrp.actual_lrp_key.index
+            for lrp in lrps
+            if lrp.state == bbs_api.RUNNING and lrp.actual_lrp_key.index < deployment.instances
+        }
+        after = rolling.step(deployment, app.instances, len(running))
         if after is None:
             return False
         self._records.deployments.put(after)
