@@ -62,7 +62,7 @@ def application(service: Service) -> FastAPI:
         app.include_router(module.router)
     app.add_api_route(_POLICY, _policy, methods=["GET", "POST"], include_in_schema=False)
     error_answers.install(app)
-    app.add_middleware(Limits, verify=service.tokens.verify)
+    app.add_middleware(Limits)
     app.add_middleware(RequestId)
     return app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshnet.capi import bits
 from meshnet.capi.errors import ApiError, invalid_token, unauthenticated
+from meshnet.capi.service import Service
 from meshnet.wire.token import TokenError
 
 MAX_BODY, MAX_POLICIES = 1024 * 1024, 10 * 1024 * 1024
@@ -19,15 +20,13 @@ _MAX_UPLOAD = bits.MAX_BYTES + MAX_BODY
 
 
 class Limits:
-    """ASGI middleware.
+    """ASGI middleware; refuses in CC's form, which the limits of Starlette do not.
 
-    Args:
-        verify: raises TokenError for an Authorization header that is not good. Uploads are spooled
-            to disk before a handler sees them, so that only those with a token may begin one.
+    Uploads are spooled to disk before a handler sees them: only those with a token may begin one.
     """
 
-    def __init__(self, app: ASGIApp, verify: Callable[[str], Any]) -> None:
-        self._app, self._verify = app, verify
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -35,25 +34,26 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), scope["path"]
-        error = self._refused(path, headers)
+        error = _refused(path, headers, scope["app"].state.service)
         if error is None:
             await self._app(scope, _counted(receive, _most(path)), send)
         else:
             reply = JSONResponse(error.body(), status_code=error.status)
             await reply(scope, receive, send)
 
-    def _refused(self, path: str, headers: Headers) -> ApiError | None:
-        if _is_upload(path):
-            authorization = headers.get("authorization")
-            if not authorization:
-                return unauthenticated()
-            try:
-                self._verify(authorization)
-            except TokenError:
-                return invalid_token()
-        length = headers.get("content-length", "0")
-        too_long = not length.isdecimal() or len(length) > 15 or int(length) > _most(path)
-        return _too_large(_most(path)) if too_long else None
+
+def _refused(path: str, headers: Headers, service: Service) -> ApiError | None:
+    if _is_upload(path):
+        authorization = headers.get("authorization")
+        if not authorization:
+            return unauthenticated()
+        try:
+            service.tokens.verify(authorization)
+        except TokenError:
+            return invalid_token()
+    length = headers.get("content-length", "0")
+    too_long = not length.isdecimal() or len(length) > 15 or int(length) > _most(path)
+    return _too_large(_most(path)) if too_long else None
 
 
 def _is_upload(path: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from starlette.applications import Starlette
+from fastapi import FastAPI
 
 from meshnet.capi.app import application
 from meshnet.capi.records import Records
@@ -44,7 +44,8 @@ LOGIN = ("cells", "of:cells")
 class Http:
     """Requests to an application in this process, on an event loop that lasts."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://10.0.16.2")
         self._runner = asyncio.Runner()
@@ -159,6 +160,16 @@ class Copilot:
         self._told("bulk", sorted(r.host for r in routes), dict(mappings), dict(associations))
 
 
+_APPLICATIONS: list[FastAPI] = []
+
+
+def served(service: Service) -> FastAPI:
+    """An application with this state: making one costs more than most tests do."""
+    app = _APPLICATIONS.pop() if _APPLICATIONS else application(service)
+    app.state.service = service
+    return app
+
+
 class World:
     """The API with an empty store; requests are sent as `sign_in`'s user."""
 
@@ -191,7 +202,7 @@ class World:
             internal_login=LOGIN,
         )
         self.service = service
-        self.http = Http(application(service))
+        self.http = Http(served(service))
 
     def sign_in(self, username: str = "admin", password: str = "pw") -> None:
         """Send what follows as this user."""
@@ -313,6 +324,7 @@ def world(directory: Path, **options: Any) -> Iterator[World]:
         yield made
     finally:
         made.http.close()
+        _APPLICATIONS.append(made.http.app)
 
 
 def description() -> dict[str, Any]:
