@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import zipfile
 from functools import partial
 from typing import Any
 
 import pytest
 
 from netns_lab import status
-from netns_lab.stage import EXTERNAL, Stage
+from netns_lab.stage import APPS, EXTERNAL, Stage
 from netns_lab.traffic import Load
 
 from .test_policy import wait
@@ -79,3 +81,28 @@ def test_a_cancelled_deployment_goes_back_without_a_failed_request(stage: Stage)
     assert [r for r in replies if r.status != 200] == []
     wait(partial(has_two, stage, "hello"))
     assert guids(stage, "hello") & before, "those that ran stay"
+
+
+def test_a_build_and_its_droplet_outlive_the_api_that_acknowledged_them(stage: Stage) -> None:
+    client, app = stage.client, stage.guids["hola"]
+    relationships = {"app": {"data": {"guid": app}}}
+    package = client.post("/v3/packages", {"type": "bits", "relationships": relationships})["guid"]
+    bits = io.BytesIO()
+    with zipfile.ZipFile(bits, "w") as archive:
+        archive.write(APPS / "hello" / "app.py", "app.py")
+        archive.writestr("Procfile", "web: python3 -u app.py\n")
+    files = {"bits": ("package.zip", bits.getvalue(), "application/zip")}
+    client.call("POST", f"/v3/packages/{package}/upload", files=files)
+    build = client.post("/v3/builds", {"package": {"guid": package}})["guid"]
+    killed = capi(stage)["pid"]
+    os.kill(int(killed), signal.SIGKILL)
+    wait(lambda: capi(stage)["ready"] and capi(stage)["pid"] != killed, DEADLINE_SECONDS)
+    wait(lambda: client.get(f"/v3/builds/{build}")["state"] != "STAGING", DEADLINE_SECONDS)
+    droplet = client.get(f"/v3/builds/{build}")["droplet"]["guid"]
+    body = {"droplet": {"guid": droplet}, "relationships": relationships}
+    before = guids(stage, "hola")
+    deployment = client.post("/v3/deployments", body)["guid"]
+    wait(partial(ended, stage, deployment), DEADLINE_SECONDS)
+    wait(lambda: len(guids(stage, "hola")) == 1 and not guids(stage, "hola") & before)
+    assert client.get(f"/v3/droplets/{droplet}")["process_types"] == {"web": "python3 -u app.py"}
+    assert stage.outside.get(f"http://hello.{EXTERNAL}/hola")[0].status == 200
