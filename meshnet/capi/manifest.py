@@ -6,24 +6,20 @@ Source: cloud_controller_ng, `app/messages/app_manifest_message.rb` and the mess
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from meshnet.capi import lifecycle, manifest_units, process_rules, validate
-from meshnet.capi.app_records import PROCESS, WEB
+from meshnet.capi import lifecycle, manifest_process, validate
+from meshnet.capi.app_records import WEB
 from meshnet.capi.errors import ApiError, unprocessable
+from meshnet.capi.manifest_process import Web
 from meshnet.capi.metadata import Metadata
 
 Json = Mapping[str, Any]
-MAX_TIMEOUT = 2**31 - 1
-_HEALTH = (
-    *("health_check_type", "health_check_http_endpoint", "timeout"),
-    *("health_check_invocation_timeout", "health_check_interval"),
-)
 _APART = [
     (
         *("no-route", "routes"),
@@ -45,20 +41,15 @@ _APART = [
 
 
 @dataclass
-class AppManifest:
-    """What a manifest asks of one app; None and absent: leave it as it is.
+class AppManifest(Web):
+    """What a manifest asks of one app with its web process.
 
     Attributes:
-        fields: fields of App to set.
-        health, readiness: what to change of the health checks, as the API takes it.
         routes: each host.domain/path.
         warnings: what is understood and not done.
     """
 
     name: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
-    health: process_rules.HealthCheck | None = None
-    readiness: process_rules.ReadinessCheck | None = None
     env: dict[str, str | None] = field(default_factory=dict)
     metadata: Metadata | None = None
     routes: tuple[str, ...] | None = None
@@ -151,93 +142,9 @@ class _Reader:
         self.found.warnings += [text.format(kind) for kind in others]
 
     def _process(self, row: Json) -> None:
-        prefix = f'Process "{WEB}": '
-        parts: list[Callable[[Json], None]] = [
-            self._instances,
-            self._memory,
-            self._disk,
-            self._log_rate,
-            self._command,
-            self._health,
-            self._readiness,
-        ]
-        for part in parts:
-            with self._noting(prefix):
-                part(row)
-
-    def _instances(self, row: Json) -> None:
-        if (value := row.get("instances")) is not None:
-            count = manifest_units.integer(value, "Instances")
-            if count < 0:
-                raise unprocessable("Instances must be greater than or equal to 0")
-            validate.instances(count)
-            self.found.fields["instances"] = count
-
-    def _memory(self, row: Json) -> None:
-        if (size := manifest_units.megabytes(row.get("memory"), "Memory")) is not None:
-            validate.memory(size)
-            self.found.fields["memory_in_mb"] = size
-
-    def _disk(self, row: Json) -> None:
-        if (size := manifest_units.megabytes(row.get("disk_quota"), "Disk quota")) is not None:
-            validate.disk(size)
-            self.found.fields["disk_in_mb"] = size
-
-    def _log_rate(self, row: Json) -> None:
-        value, what = row.get("log_rate_limit_per_second"), "Log rate limit per second"
-        if (rate := manifest_units.rate(value, what)) is not None:
-            process_rules.check_scale({"log_rate_limit": rate})
-            self.found.fields["log_rate_limit"] = rate
-
-    def _command(self, row: Json) -> None:
-        if "command" not in row:
-            return
-        command = row["command"]
-        if command in (None, "", "null", "default"):
-            self.found.fields["command"] = None  # back to what the droplet says
-            return
-        if not isinstance(command, str):
-            raise unprocessable("Command must be a string")
-        validate.command(command)
-        self.found.fields["command"] = command
-
-    def _health(self, row: Json) -> None:
-        if not any(name in row for name in _HEALTH):
-            return
-        kind = row.get("health_check_type")
-        given: dict[str, Any] = {}
-        if "timeout" in row:
-            given["timeout"] = _seconds(row["timeout"], "Timeout")
-        for name in ("invocation_timeout", "interval"):
-            if (key := f"health_check_{name}") in row:
-                given[name] = _seconds(row[key], f"Health check {name.replace('_', ' ')}")
-        if "health_check_http_endpoint" in row:
-            given["endpoint"] = row["health_check_http_endpoint"]
-        kind = PROCESS if kind == "none" else kind  # CC's older word
-        _check_type(kind, "Health check")
-        try:
-            data = process_rules.HealthCheckData(**given)
-            self.found.health = process_rules.HealthCheck(type=kind, data=data)
-        except ValidationError as exc:
-            raise unprocessable("Health check http endpoint must be a string") from exc
-        process_rules.check_asked(self.found.health)
-
-    def _readiness(self, row: Json) -> None:
-        start, given = "readiness_health_check_", dict[str, Any]()
-        for name in ("invocation_timeout", "interval"):
-            if (key := start + name) in row:
-                given[name] = _seconds(row[key], f"Readiness health check {name.replace('_', ' ')}")
-        if (key := f"{start}http_endpoint") in row:
-            given["endpoint"] = row[key]
-        kind = row.get(f"{start}type")
-        if kind is None and not given:
-            return
-        _check_type(kind, "Readiness health check")
-        try:
-            data = process_rules.ReadinessData(**given)
-            self.found.readiness = process_rules.ReadinessCheck(type=kind, data=data)
-        except ValidationError as exc:
-            raise unprocessable("Readiness health check http endpoint must be a string") from exc
+        for part in manifest_process.PARTS:
+            with self._noting(f'Process "{WEB}": '):
+                part(row, self.found)
 
     # --- the app ---
 
@@ -312,20 +219,6 @@ def _urls(routes: Any) -> tuple[str, ...] | None:
     if not all(isinstance(url, str) for url in urls):
         raise unprocessable("Routes must be a list of route objects")
     return tuple(dict.fromkeys(urls))
-
-
-def _check_type(kind: Any, what: str) -> None:
-    if kind is not None and kind not in process_rules.TYPES:
-        raise unprocessable(f'{what} type must be "port", "process", or "http"')
-
-
-def _seconds(value: Any, what: str) -> int | None:
-    if value is None:
-        return None
-    seconds = manifest_units.integer(value, what)
-    if not 1 <= seconds <= MAX_TIMEOUT:
-        raise unprocessable(f"{what} must be greater than or equal to 1")
-    return seconds
 
 
 def _text(value: Any) -> str:
