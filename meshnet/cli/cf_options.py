@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
 import typer
 
 from meshnet.cli.complete import apps
+from meshnet.model.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="APP", autocompletion=apps)]
 Host = Annotated[str, typer.Option("-n", "--hostname", help="Host in the domain.")]
 Path_ = Annotated[str, typer.Option("--path", help="Context path, as /cart.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Accepted; nothing is asked.")]
+Org = Annotated[str, typer.Option("-o", help="Organization; default: the targeted one.")]
+
+
+def memory(text: str | None) -> int | None:
+    """MiB of an amount as 64M or 1G. Raises InputError."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(M|MB|G|GB)?", text.upper())
+    if not found:
+        raise InputError(f"{text}: want a number with M or G, as 64M")
+    return int(found[1]) * (1024 if (found[2] or "M").startswith("G") else 1)
 
 
 def ok() -> None:

@@ -8,26 +8,15 @@ from typing import Annotated
 import typer
 
 from meshnet.cli.cf_options import Force, Host, Json, Name, Path_, ok, rooted
-from meshnet.cli.client import dump, from_environment
+from meshnet.cli.cf_session import session
+from meshnet.cli.client import dump
 from meshnet.cli.tables import one_line, table
 from meshnet.model.errors import InputError
 
 
-def domains(json: Json = False) -> None:
-    """List domains."""
-    found = from_environment().get("/v3/domains")["resources"]
-    if json:
-        return dump(found)
-    columns = ("name", "availability", "internal", "protocols")
-    table(
-        columns,
-        ((d["name"], "shared", "true" if d["internal"] else "", "http") for d in found),
-    )
-
-
 def routes(json: Json = False) -> None:
     """List routes."""
-    client = from_environment()
+    client = session()
     found = client.routes()
     if json:
         return dump(found)
@@ -46,7 +35,7 @@ def routes(json: Json = False) -> None:
 
 def create_route(domain: str, hostname: Host = "", path: Path_ = "") -> None:
     """Create a route without mapping it."""
-    client = from_environment()
+    client = session()
     try:
         route = client.create_route(domain, hostname, rooted(path))
     except InputError as exc:
@@ -60,14 +49,14 @@ def create_route(domain: str, hostname: Host = "", path: Path_ = "") -> None:
 
 def map_route(name: Name, domain: str, hostname: Host = "", path: Path_ = "") -> None:
     """Map a route to an app; creates the route where needed."""
-    client = from_environment()
+    client = session()
     client.map_route(client.app(name)["guid"], domain, hostname, rooted(path))
     ok()
 
 
 def unmap_route(name: Name, domain: str, hostname: Host = "", path: Path_ = "") -> None:
     """Unmap an app from a route."""
-    client = from_environment()
+    client = session()
     if not client.unmap_route(client.app(name)["guid"], domain, hostname, rooted(path)):
         print("Route to be unmapped is not currently mapped to the app.", file=sys.stderr)
     ok()
@@ -75,11 +64,29 @@ def unmap_route(name: Name, domain: str, hostname: Host = "", path: Path_ = "") 
 
 def delete_route(domain: str, hostname: Host = "", path: Path_ = "", force: Force = False) -> None:
     """Delete a route; one that is not there is no error, as in cf."""
-    client = from_environment()
+    client = session()
     if route := client.route(domain, hostname, rooted(path)):
         client.delete_route(route["guid"])
     else:
         print("Unable to delete: the route does not exist.", file=sys.stderr)
+    ok()
+
+
+def check_route(domain: str, hostname: Host = "", path: Path_ = "") -> None:
+    """Say whether there is a route, in whatever space."""
+    client = session()
+    guid = client.domain(domain)["guid"]
+    query = {"host": hostname, "path": rooted(path)}
+    found = client.get(f"/v3/domains/{guid}/route_reservations", **query)["matching_route"]
+    name = f"{hostname}.{domain}" if hostname else domain
+    print(f"Route {name}{rooted(path)} {'does' if found else 'does not'} exist.", file=sys.stderr)
+    ok()
+
+
+def delete_orphaned_routes(force: Force = False) -> None:
+    """Delete the routes of the space that lead to no app."""
+    client = session()
+    client.job("DELETE", f"/v3/spaces/{client.space}/routes?unmapped=true")
     ok()
 
 
@@ -98,7 +105,7 @@ def add_network_policy(
     source: str, destination: str, protocol: Protocol = "tcp", port: Port = "8080"
 ) -> None:
     """Allow traffic from one app to another."""
-    client = from_environment()
+    client = session()
     ids = client.app(source)["guid"], client.app(destination)["guid"]
     client.allow(*ids, protocol=protocol, ports=_ports(port))
     ok()
@@ -108,7 +115,7 @@ def remove_network_policy(
     source: str, destination: str, protocol: Protocol = "tcp", port: Port = "8080"
 ) -> None:
     """Take a network policy away; connections it allowed are cut."""
-    client = from_environment()
+    client = session()
     ids = client.app(source)["guid"], client.app(destination)["guid"]
     if not client.deny(*ids, protocol=protocol, ports=_ports(port)):
         print("Policy does not exist.", file=sys.stderr)
@@ -120,7 +127,7 @@ def network_policies(
     json: Json = False,
 ) -> None:
     """List network policies."""
-    client = from_environment()
+    client = session()
     names = {a["guid"]: a["name"] for a in client.apps()}
     only = client.app(source)["guid"] if source else ""
     rows = []

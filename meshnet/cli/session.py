@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
+import time
 from typing import Any
 
 import httpx
+import jwt
 
 from meshnet.model.errors import InputError, NotFound, PeerError
 
 TIMEOUT_SECONDS = 30.0
+POLL_SECONDS = 0.1
 
 
 class Session:
@@ -43,6 +46,26 @@ class Session:
         """Close all connections."""
         self._http.close()
 
+    @property
+    def api(self) -> str:
+        """The API's URL."""
+        return str(self._http.base_url).rstrip("/")
+
+    @property
+    def user(self) -> str:
+        """Who logs in."""
+        return self._login["username"]
+
+    def token(self) -> str:
+        """The access token with its scheme, good for a while."""
+        self.get("/v3/organizations", per_page="1")
+        return str(self._http.headers["authorization"])
+
+    def user_guid(self) -> str:
+        """Who logged in, by guid; "" where a client did."""
+        said = claims(self.token())
+        return str(said.get("user_id", ""))
+
     # --- requests ---
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
@@ -58,11 +81,11 @@ class Session:
             self._authenticate()
         return self._send(method, path, json=body, **options)
 
-    def get(self, path: str, **params: str) -> Any:
+    def get(self, path: str, /, **params: str) -> Any:
         """GET, as JSON."""
         return self.call("GET", path, params=params).json()
 
-    def list(self, path: str, **params: str) -> list[dict[str, Any]]:
+    def list(self, path: str, /, **params: str) -> list[dict[str, Any]]:
         """All objects of a collection, page by page."""
         body = self.get(path, **{"per_page": "5000", **params})
         found: list[dict[str, Any]] = body["resources"]
@@ -70,6 +93,29 @@ class Session:
             body = self.call("GET", following["href"]).json()
             found += body["resources"]
         return found
+
+    def one(self, path: str, what: str, /, **params: str) -> dict[str, Any]:
+        """The one object of a collection that a filter finds. Raises NotFound: `what` is not."""
+        found: list[dict[str, Any]] = self.get(path, **params)["resources"]
+        if not found:
+            raise NotFound(f"{what} not found.")
+        return found[0]
+
+    def job(self, method: str, path: str, body: Any = None, **options: Any) -> None:
+        """Send a request and wait for the job that it is answered with.
+
+        Raises:
+            InputError: it failed; the text says why.
+        """
+        reply = self.call(method, path, body, **options)
+        while where := reply.headers.get("location"):
+            job = self.call("GET", where).json()
+            if job["state"] == "COMPLETE":
+                return
+            if job["state"] == "FAILED":
+                texts = [error["detail"] for error in job["errors"]]
+                raise InputError("; ".join(texts) or f"job {job['guid']} failed")
+            time.sleep(POLL_SECONDS)
 
     def post(self, path: str, body: Any = None) -> Any:
         """POST, as JSON where there is a body."""
@@ -95,6 +141,17 @@ class Session:
         if reply.status_code != httpx.codes.OK:
             raise InputError("credentials were rejected: check CF_USER and CF_PASSWORD")
         self._http.headers["authorization"] = f"bearer {reply.json()['access_token']}"
+
+
+def claims(access_token: str) -> dict[str, Any]:
+    """What a token says; nothing where it is no JWT. Its signature is the API's to check."""
+    try:
+        found: dict[str, Any] = jwt.decode(
+            access_token.partition(" ")[2], options={"verify_signature": False}
+        )
+    except jwt.PyJWTError:
+        return {}
+    return found
 
 
 def _error(reply: httpx.Response) -> Exception:

@@ -142,7 +142,7 @@ class Cell:
         async with BbsClient(self._url) as bbs:
             while True:
                 with contextlib.suppress(MeshnetError):
-                    await bbs.presence("cell-1", "http://10.0.16.21", 60, ROOM)
+                    await bbs.presence("cell-1", "http://10.0.16.21", 900, ROOM)
                     async for event in bbs.events("cell-1"):
                         await self._take(bbs, event)
                 await asyncio.sleep(0.05)
