@@ -37,7 +37,7 @@ def push(
     ] = None,
     vars_file: Annotated[list[Path] | None, typer.Option("--vars-file", help="More.")] = None,
     path: Annotated[
-        Path | None, typer.Option("-p", "--path", help="The app's directory, or a zip.")
+        str | None, typer.Option("-p", "--path", help="The app's directory, or a zip.")
     ] = None,
     command: Annotated[str, typer.Option("-c", help="Start command; default: as it is.")] = "",
     buildpack: Annotated[list[str] | None, typer.Option("-b", help="Buildpack.")] = None,
@@ -65,7 +65,7 @@ def push(
     """
     if strategy not in ("", "rolling"):
         raise InputError(f"--strategy {strategy}: rolling is the only one")
-    if path is not None and not str(path).strip():
+    if path is not None and not path.strip():
         raise InputError("-p is empty: name the app's directory")
     route = (domain, hostname, rooted(route_path))
     flags: dict[str, Any] = {
@@ -78,7 +78,7 @@ def push(
         "health-check-type": health,
         "health-check-http-endpoint": endpoint,
         "timeout": timeout,
-        "path": str(path.absolute()) if path else None,
+        "path": str(Path(path).absolute()) if path else None,
         "no-route": no_route,
         "random-route": random_route,
     }

@@ -15,6 +15,7 @@ from meshnet.cli.session import TIMEOUT_SECONDS, claims
 from meshnet.model.errors import InputError, NotFound
 
 CLIENT = ("cf", "")
+_NOT_LOGGED_IN = "not logged in: meshnet cf auth USER PASSWORD"
 # As the cf CLI: what ends within a minute is renewed before it is used.
 _RENEW_SECONDS = 60
 
@@ -33,7 +34,7 @@ class SavedSession(Client):
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         """One request as the user, whatever comes back."""
         if not self.config.access_token:
-            raise InputError("not logged in: meshnet cf auth USER PASSWORD")
+            raise InputError(_NOT_LOGGED_IN)
         if expires(self.config.access_token) < time.time() + _RENEW_SECONDS:
             self._renew()
         self._http.headers["authorization"] = self.config.access_token
@@ -43,6 +44,8 @@ class SavedSession(Client):
         return {"space_guids": self.space}
 
     def _first(self, kind: str) -> str:
+        if not self.config.access_token:
+            raise InputError(_NOT_LOGGED_IN)
         raise InputError("no organization and space targeted: meshnet cf target -o ORG -s SPACE")
 
     def public(self, path: str) -> Any:

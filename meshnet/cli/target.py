@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshnet.cli.session import Session
 from meshnet.model.errors import InputError
 
@@ -9,7 +11,11 @@ from meshnet.model.errors import InputError
 class Target(Session):
     """A session with a targeted organization and space; where none is, with the first ones."""
 
-    _space = _organization = ""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """As a session's."""
+        super().__init__(*args, **options)
+        self._aimed = ("", "")
+        self._firsts: dict[str, list[dict[str, Any]]] = {}
 
     def log_cache(self) -> str:
         """Log-cache's URL, as the API says."""
@@ -17,34 +23,28 @@ class Target(Session):
 
     def aim(self, organization: str, space: str) -> None:
         """Target an organization and a space (guids): apps and routes are the space's from now."""
-        self._organization, self._space, self._aimed = organization, space, bool(space)
-
-    _aimed = False
+        self._aimed = (organization, space)
 
     def _scope(self) -> dict[str, str]:
         """The filter of apps and routes: those of the targeted space, or all where none is."""
-        return {"space_guids": self.space} if self._aimed else {}
+        return {"space_guids": self.space} if any(self._aimed) else {}
 
     @property
     def space(self) -> str:
         """The guid of the targeted space, or of the first one. Raises InputError: none is."""
-        if not self._space:
-            if self._organization:
-                raise InputError("no space targeted: meshnet cf target -s SPACE")
-            self._space = self._first("space")
-        return self._space
+        organization, space = self._aimed
+        if organization and not space:
+            raise InputError("no space targeted: meshnet cf target -s SPACE")
+        return space or self._first("space")
 
     @property
     def organization(self) -> str:
         """The guid of the targeted organization, or of the first one."""
-        if not self._organization:
-            self._organization = self._first("organization")
-        return self._organization
+        return self._aimed[0] or self._first("organization")
 
     def _first(self, kind: str) -> str:
-        found = self.get(f"/v3/{kind}s")["resources"]
+        found = self._firsts.get(kind) or self.get(f"/v3/{kind}s", per_page="1")["resources"]
         if not found:
-            raise InputError(
-                f"there is no {kind}: meshnet cf create-{kind.replace('anization', '')}"
-            )
+            raise InputError(f"there is no {kind}: meshnet cf create-org, create-space")
+        self._firsts[kind] = found
         return str(found[0]["guid"])

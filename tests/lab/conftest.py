@@ -29,6 +29,7 @@ def default_topology(name: str) -> topology.Topology:
 def meshnet(*args: str, lab: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("CF_")}
+    env["CF_HOME"] = "/nonexistent"  # not what the person who tests has logged in to
     if lab:
         env["MESHNET_LAB"] = lab
     line = [sys.executable, "-m", "meshnet.cli.main", *args]

@@ -141,7 +141,7 @@ def test_an_interrupted_push_of_a_new_app_leaves_nothing(
         assert client.apps() and client.routes()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Client, "map_route", interrupt)
+    monkeypatch.setattr(Client, "stage", interrupt)
     cf("push", "a", "-p", str(app_dir), "-c", COMMAND, status=130)
     assert client.apps() == [] and client.routes() == []
 
@@ -167,7 +167,7 @@ def test_a_second_push_keeps_command_scale_and_routes(
     route = ("-n", "shop", "--route-path", "cart")
     cf("push", "a", "-p", str(app_dir), "-c", COMMAND, "-i", "3", *route)
     first = client.app("a")["relationships"]["current_droplet"]
-    cf("push", "a", "-p", str(app_dir), "--no-route")
+    cf("push", "a", "-p", str(app_dir))
     process = client.process(client.app("a")["guid"])
     assert (process["command"], process["instances"]) == (COMMAND, 3)
     assert client.app("a")["relationships"]["current_droplet"] != first

@@ -1,45 +1,52 @@
-"""Droplets made of directories, and which API a command talks to."""
+"""Packages made of directories, and which API a command talks to."""
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
+import stat
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from meshnet.cli import droplet
+from meshnet.cli import package
 from meshnet.cli.client import from_environment
-from meshnet.cli.droplet import pack
+from meshnet.cli.package import pack
 from meshnet.model.errors import InputError
 
 
-def names(bits: bytes) -> set[str]:
-    with tarfile.open(fileobj=io.BytesIO(bits), mode="r:gz") as archive:
-        return set(archive.getnames())
+def members(path: Path, command: str = "") -> dict[str, int]:
+    """Names in a package, and their modes."""
+    with pack(path, command) as file, zipfile.ZipFile(file) as archive:
+        return {info.filename: info.external_attr >> 16 for info in archive.infolist()}
 
 
-def test_a_droplet_holds_the_directory_in_app(tmp_path: Path) -> None:
+def test_a_package_holds_the_directory_with_modes_and_links(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "x").write_text("x", encoding="utf-8")
+    (tmp_path / "sub" / "x").chmod(0o755)
     (tmp_path / "run").symlink_to("sub/x")
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "y").write_text("y", encoding="utf-8")
     os.mkfifo(tmp_path / "pipe")
-    bits = pack(tmp_path, "./run")
-    assert names(bits) == {"app", "app/sub", "app/sub/x", "app/run"}
-    with tarfile.open(fileobj=io.BytesIO(bits), mode="r:gz") as archive:
-        assert {(m.uid, m.gid, m.uname) for m in archive} == {(0, 0, "")}
+    found = members(tmp_path, "./run")
+    assert set(found) == {"sub/", "sub/x", "run"}
+    assert stat.S_IMODE(found["sub/x"]) == 0o755 and stat.S_ISLNK(found["run"])
+    with pack(tmp_path) as file, zipfile.ZipFile(file) as archive:
+        assert archive.read("run") == b"sub/x" and archive.read("sub/x") == b"x"
 
 
-@pytest.mark.parametrize(
-    ("command", "says"), [("", "give one with -c"), ("  ", "give one"), ("./no", "./no is not in")]
-)
-def test_commands_that_cannot_start(tmp_path: Path, command: str, says: str) -> None:
+def test_a_zip_is_a_package_already(tmp_path: Path) -> None:
+    path = tmp_path / "app.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("app.py", "print()")
+    assert set(members(path)) == {"app.py"}
+
+
+def test_a_command_whose_program_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x", encoding="utf-8")
-    with pytest.raises(InputError, match=says):
-        pack(tmp_path, command)
+    with pytest.raises(InputError, match=r"\./no is not in"):
+        pack(tmp_path, "./no")
 
 
 def test_directories_that_cannot_be_pushed(tmp_path: Path) -> None:
@@ -55,13 +62,13 @@ def test_a_directory_that_is_no_apps_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(droplet.MAX_BYTES + 1)
+        file.truncate(package.MAX_BYTES + 1)
     (tmp_path / "gone").symlink_to("nowhere")
     with pytest.raises(InputError, match="holds more than 1024 MiB"):
         pack(tmp_path, "x")
     (tmp_path / "large").unlink()
     pack(tmp_path, "x")
-    monkeypatch.setattr(droplet, "MAX_FILES", 0)
+    monkeypatch.setattr(package, "MAX_FILES", 0)
     with pytest.raises(InputError, match="or 0 files"):
         pack(tmp_path, "x")
 

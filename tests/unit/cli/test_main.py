@@ -26,7 +26,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
         ("nope", "meshnet: No such command 'nope' (see meshnet -h)"),
         ("--bogus", "meshnet: No such option: --bogus (see meshnet -h)"),
         ("lab nope", "meshnet lab: No such command 'nope' (see meshnet lab -h)"),
-        ("cf push", "meshnet cf push: Missing argument 'APP' (see meshnet cf push -h)"),
+        ("cf app", "meshnet cf app: Missing argument 'APP' (see meshnet cf app -h)"),
         ("cf scale x -i nine", "meshnet cf scale: Invalid value for '-i'"),
         ("lab exec", "meshnet lab exec: Missing argument 'TARGET'"),
         ("lab exec hello", "meshnet lab exec: Missing argument 'COMMAND...'"),
