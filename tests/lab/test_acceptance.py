@@ -257,3 +257,15 @@ def test_what_fails_two_times_of_three_is_retried(apps: Apps) -> None:
     where = apps.stage.via_frontend("flaky")
     apps.stage.until(where, lambda status: status == 200)
     assert apps.statuses(where, 3) == {200}
+
+
+def test_a_domain_that_a_user_makes_below_the_meshs_is_served_too(apps: Apps) -> None:
+    """Not of the original suite: there the domains are the operator's."""
+    client, name = apps.stage.client, f"team.{EXTERNAL}"
+    made = client.post("/v3/domains", {"name": name})
+    try:
+        client.map_route(apps.hello, name, "IATS-Domain")
+        apps.stage.until(f"http://iats-domain.{name}/", lambda status: status == 200)
+    finally:
+        client.job("DELETE", f"/v3/domains/{made['guid']}")
+    apps.stage.until(f"http://iats-domain.{name}/", lambda status: status == 404)
