@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from meshnet.capi.listing import Collection, included, listed
 from meshnet.capi.metadata import Metadata, MetadataPatch, applied
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.records import Records
-from meshnet.capi.route_records import Route
+from meshnet.capi.route_records import Route, Routes
 from meshnet.capi.service import Base, Body, Service, Svc, ToOne, User
 
 router = APIRouter()
@@ -77,7 +78,19 @@ def visible(service: Service, user: Permissions, guid: str) -> Route:
 @router.get("/v3/routes")
 async def routes(request: Request, service: Svc, user: User) -> dict[str, Any]:
     """List routes."""
-    return _listed(request, service, user, service.records.routes)
+    found = _candidates(request.query_params, service.records.routes)
+    return _listed(request, service, user, found)
+
+
+def _candidates(params: Mapping[str, str], routes: Routes) -> Iterable[Route]:
+    """The routes that can pass, where an index knows: `cf map-route` asks so for each mapping."""
+    if "app_guids" in params:
+        apps = params["app_guids"].split(",")
+        return {r.guid: r for app in apps for r in routes.of_app(app)}.values()
+    if "domain_guids" in params and "hosts" in params:
+        domains, hosts = (params[name].split(",") for name in ("domain_guids", "hosts"))
+        return {r.guid: r for d in domains for h in hosts for r in routes.at(d, h)}.values()
+    return routes
 
 
 @router.post("/v3/routes", status_code=201)

@@ -121,7 +121,12 @@ def test_filters(tmp_path: Path) -> None:
         assert found("hosts=SHOP") == {bare, path}
         assert found("hosts=shop&paths=") == {bare}, "an empty value is a value"
         assert found("paths=/cart") == {path} and found("paths=/Cart") == set()
-        assert found(f"app_guids={app},other") == {path}
+        assert found(f"app_guids={app},other,{app}") == {path}
+        assert found(f"app_guids={app}&paths=") == set()
+        domain = w.domain(EXTERNAL)
+        assert found(f"domain_guids={domain},x&hosts=SHOP,other,shop") == {bare, path}
+        assert found(f"domain_guids={domain}&hosts=shop&paths=") == {bare}
+        assert found(f"domain_guids={domain}&hosts=") == set()
         assert found("guids=") == set()
         assert "Unknown query parameter(s): 'host'" in w.refused(
             "GET", "/v3/routes?host=shop", None, 400
