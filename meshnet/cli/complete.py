@@ -23,9 +23,9 @@ def _names(incomplete: str, find: Callable[[], Iterable[str]]) -> list[str]:
 
 
 def _apps() -> list[str]:
-    from meshnet.cli.client import from_environment
+    from meshnet.cli.cf_session import session
 
-    return [app["name"] for app in from_environment(timeout=1.0).apps()]
+    return [app["name"] for app in session(timeout=1.0).apps()]
 
 
 def _nodes() -> list[str]:
