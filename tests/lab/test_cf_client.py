@@ -27,7 +27,7 @@ pytestmark = pytest.mark.sudo
 @pytest.fixture(scope="module")
 def cf(stage: Stage) -> CloudFoundryClient:
     lab = status.lab(stage.paths)
-    client = CloudFoundryClient(lab["cf_api"], verify=lab["ca"])
+    client = CloudFoundryClient(lab["cf_api"], verify=lab.get("ca", True))
     client.init_with_user_credentials(lab["cf_user"], lab["cf_password"])
     return client
 
