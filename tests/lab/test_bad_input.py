@@ -53,9 +53,9 @@ def test_a_wrong_password_is_refused(stage: Stage) -> None:
     from meshnet.cli.client import Client
     from netns_lab import status
 
-    api = status.lab(stage.paths)["cf_api"]
+    lab = status.lab(stage.paths)
     with pytest.raises(Exception, match="credentials were rejected"):
-        Client(api, "admin", "wrong").apps()
+        Client(lab["cf_api"], "admin", "wrong", ca=lab["ca"]).apps()
 
 
 def test_exec_and_logs_name_what_is_not_there(stage: Stage) -> None:
