@@ -23,6 +23,7 @@ _OF_UAA = ("/Users", "/oauth/", "/userinfo")
 _TEXTS = {
     "missing": "can't be blank",
     "string_type": "must be a string",
+    "string_unicode": "must be valid Unicode",
     "int_type": "must be an integer",
     "int_from_float": "must be an integer",
     "bool_type": "must be a boolean",

@@ -81,6 +81,7 @@ class Fixed(Record):
     """Something that is always there; `extra` is shown as it is."""
 
     name: str = ""
+    position: str = ""
     extra: tuple[tuple[str, Any], ...] = ()
 
 
