@@ -15,6 +15,7 @@ from meshnet.cli.certificates import ca, rotate_certs
 from meshnet.cli.complete import places
 from meshnet.cli.lab_exec import ExecCommand, exec_, shell
 from meshnet.cli.modes import set_mode
+from meshnet.cli.token_keys import rotate_token_key
 from meshnet.model.errors import NotFound
 
 if TYPE_CHECKING:
@@ -191,3 +192,4 @@ app.command("shell")(shell)
 app.command("set-mode")(set_mode)
 app.command("ca")(ca)
 app.command("rotate-certs")(rotate_certs)
+app.command("rotate-token-key")(rotate_token_key)

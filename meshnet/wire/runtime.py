@@ -159,6 +159,7 @@ async def serve_asgi(
         lifespan="off",
         timeout_graceful_shutdown=1,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        proxy_headers=False,  # nobody stands in front: what X-Forwarded-* say is the client's own
         ssl_context_factory=(lambda config, default: context) if context else None,
     )
     server = uvicorn.Server(config)

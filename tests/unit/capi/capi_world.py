@@ -206,7 +206,8 @@ class World:
             internal_login=LOGIN,
         )
         self.service = service
-        self.http = Http(served(service))
+        self.asgi = served(service)
+        self.http = Http(self.asgi)
 
     def sign_in(self, username: str = "admin", password: str = "pw") -> None:
         """Send what follows as this user."""
