@@ -83,10 +83,18 @@ def load_keys(text: str) -> dict[str, RSAPublicKey]:
     return found
 
 
+def _kid(token: str) -> str:
+    """The id of the key that a token says it is signed with."""
+    try:
+        return str(jwt.get_unverified_header(token).get("kid"))
+    except jwt.InvalidTokenError as exc:
+        raise TokenError(f"not a token: {exc}") from exc
+
+
 def claims_of(token: str, keys: Mapping[str, RSAPublicKey]) -> dict[str, Any]:
     """The claims of any of UAA's tokens, signature and expiry checked. Raises TokenError."""
     try:
-        key = keys[str(jwt.get_unverified_header(token).get("kid"))]
+        key = keys[_kid(token)]
         options: Any = {"verify_aud": False, "require": ["exp", "jti"]}
         claims: dict[str, Any] = jwt.decode(token, key, algorithms=[ALGORITHM], options=options)
     except KeyError as exc:
@@ -135,11 +143,7 @@ class Verifier:
         return self.verify(token.strip())
 
     def _claims(self, token: str) -> dict[str, Any]:
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-        except jwt.InvalidTokenError as exc:
-            raise TokenError(f"not a token: {exc}") from exc
-        if self._file and kid not in self._keys and self._changed():
+        if self._file and _kid(token) not in self._keys and self._changed():
             self._read()
         return claims_of(token, self._keys)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 
-from meshnet.capi.uaa.directory import Directory, UaaClient, UaaUser
+from meshnet.capi.uaa.directory import Directory, UaaClient, UaaUser, hash_password
 from meshnet.capi.uaa.keys import KeyRing
 from meshnet.wire.token import (
     ALGORITHM,
@@ -46,6 +46,7 @@ class Tokens:
 
     def __init__(self, keys: KeyRing, directory: Directory) -> None:
         self.keys, self._directory = keys, directory
+        self._nobody = UaaUser(password=hash_password(uuid.uuid4().hex, cost=directory.cost))
 
     def verify(self, authorization: str) -> AccessToken:
         """Who sends this Authorization header. Raises TokenError."""
@@ -96,7 +97,9 @@ class Tokens:
     async def _by_password(self, form: Mapping[str, str]) -> UaaUser:
         user = self._directory.users.named(form.get("username", ""))
         password = form.get("password", "")
-        if user is None or not user.active or not await self._directory.fits(user, password):
+        # An unknown name takes as long as a wrong password, and so tells nobody who is known.
+        fits = await self._directory.fits(user or self._nobody, password)
+        if user is None or not user.active or not fits:
             raise _bad_credentials()
         return user
 

@@ -184,13 +184,17 @@ async def show(guid: str, service: Svc, token: SignedIn) -> Json:
     return shown(_user(service, guid))
 
 
+def _check_not_of_lab(user: UaaUser) -> None:
+    if user.of_lab:
+        text = "This user is named in the lab file. Change that."
+        raise UaaError(400, "invalid_scim_resource", text, text)
+
+
 @router.delete("/Users/{guid}")
 async def delete(guid: str, service: Svc, token: Writer) -> Json:
     """Delete a user; all their tokens end."""
     user = _user(service, guid)
-    if user.of_lab:
-        text = "This user is named in the lab file. Take it out there."
-        raise UaaError(400, "invalid_scim_resource", text, text)
+    _check_not_of_lab(user)
     service.records.uaa.users.delete(guid)
     return shown(user)
 
@@ -202,6 +206,7 @@ async def change_password(guid: str, body: Password, service: Svc, token: Signed
     allowed = token.scopes & {"password.write", "uaa.admin"} and guid == token.user_guid
     if not allowed and not token.scopes & {"scim.write", "uaa.admin"}:
         raise UaaError(403, "insufficient_scope", "Insufficient scope for this resource")
+    _check_not_of_lab(user)
     _check_password(body.password)
     if guid == token.user_guid and not await directory.fits(user, body.oldPassword or ""):
         raise UaaError(401, "unauthorized", "Old password is incorrect")

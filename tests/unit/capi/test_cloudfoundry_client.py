@@ -30,7 +30,7 @@ def served(w: World) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     loop = asyncio.new_event_loop()
-    serving = loop.create_task(runtime.serve_asgi(w.app, host="127.0.0.1", port=port))
+    serving = loop.create_task(runtime.serve_asgi(w.asgi, host="127.0.0.1", port=port))
 
     def run() -> None:
         asyncio.set_event_loop(loop)

@@ -179,6 +179,7 @@ def test_the_lab_files_users_are_operators(tmp_path: Path) -> None:
         admin = w.records.uaa.users.named("admin")
         assert admin is not None
         uaa_error(w, "DELETE", f"/Users/{admin.guid}", None, 400)
+        uaa_error(w, "PUT", f"/Users/{admin.guid}/password", {"password": "x"}, 400)
         w.records.uaa.seed({"root": "pw"})
         assert w.records.uaa.users.named("admin") is None
         w.sign_in("root")
