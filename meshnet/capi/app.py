@@ -35,10 +35,11 @@ from meshnet.capi.limits import Limits
 from meshnet.capi.request_id import RequestId
 from meshnet.capi.service import Service, Svc
 from meshnet.capi.uaa import api as uaa_api
+from meshnet.capi.uaa import clients_api
 from meshnet.capi.uaa import users_api as uaa_users_api
 
 _MODULES = (
-    *(root_api, uaa_api, uaa_users_api, jobs_api, platform_api),
+    *(root_api, uaa_api, uaa_users_api, clients_api, jobs_api, platform_api),
     *(organizations_api, spaces_api, roles_api, users_api),
     *(organization_quotas_api, space_quotas_api),
     *(apps_api, app_parts_api, processes_api),

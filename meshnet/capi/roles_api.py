@@ -164,7 +164,7 @@ def _in_organization(user: Permissions, kind: str, guid: str, who: WhoData) -> R
     records = user.records
     holder = _guid(user, who)
     if records.users.find(holder) is None:
-        if records.uaa.users.find(holder) is None:
+        if records.uaa.users.find(holder) is None and records.uaa.clients.find(holder) is None:
             raise unprocessable(
                 "Invalid user. Ensure that the user exists and you have access to it."
             )

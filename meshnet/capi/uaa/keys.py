@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -30,6 +31,7 @@ class KeyRing:
     def __init__(self, directory: Path, keys: list[rsa.RSAPrivateKey], read_at: int) -> None:
         self._directory, self._read_at = directory, read_at
         self._keys = keys
+        self._public: dict[str, rsa.RSAPublicKey] = {}
 
     @classmethod
     def open(cls, directory: str | Path) -> KeyRing:
@@ -47,17 +49,14 @@ class KeyRing:
     @property
     def signing(self) -> tuple[str, rsa.RSAPrivateKey]:
         """The key that signs now, with its id."""
-        if os.stat(self._directory).st_mtime_ns != self._read_at:
-            self._read()
-        key = self._keys[-1]
-        return key_id(key.public_key()), key
+        return next(reversed(self.public)), self._keys[-1]
 
     @property
     def public(self) -> dict[str, rsa.RSAPublicKey]:
         """Every key that is accepted, by its id; the one that signs is the last."""
-        _ = self.signing
-        found = [key.public_key() for key in self._keys]
-        return {key_id(key): key for key in found}
+        if os.stat(self._directory).st_mtime_ns != self._read_at:
+            self._read()
+        return self._public
 
     def rotate(self) -> None:
         """Make a new key that signs from now on; the oldest is forgotten."""
@@ -79,7 +78,13 @@ class KeyRing:
 
     def _read(self) -> None:
         self._read_at = os.stat(self._directory).st_mtime_ns
-        self._keys = [_load(path) for path in self._files()]
+        keys = []
+        for path in self._files():
+            with suppress(FileNotFoundError):  # rotated away since
+                keys.append(_load(path))
+        self._keys = keys
+        found = [key.public_key() for key in self._keys]
+        self._public = {key_id(key): key for key in found}
 
     def _write(self, name: str, content: bytes, mode: int) -> None:
         new = self._directory / f".{name}.new"
