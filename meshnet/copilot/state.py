@@ -58,7 +58,8 @@ class State:
             Conflict: the VIP range is full.
         """
         check_route(route)
-        vips = self._plan({route.guid: route}, {route.host.lower(): vip} if vip else {})
+        asked = {route.host.lower(): vip} if vip and route.internal else {}
+        vips = self._plan({route.guid: route}, asked)
         with self._store.transaction() as tx:
             tx.put(_ROUTE, route.guid, asdict(route))
             _write(tx, _VIP, vips)
@@ -166,10 +167,15 @@ class State:
         return vip
 
     def _plan(self, routes: Mapping[str, Route | None], asked: Mapping[str, str]) -> Changes:
-        """The change of VIPs that a change of routes brings. Raises InputError, Conflict."""
+        """The change of VIPs that a change of routes brings. Raises InputError, Conflict.
+
+        Args:
+            asked: lower-case internal host to the VIP that the Cloud Controller gave it.
+        """
         before = [self.mesh.routes[guid] for guid in routes if guid in self.mesh.routes]
         after = [route for route in routes.values() if route]
         wanted = {route.host.lower() for route in after if route.internal}
+        wanted |= {host for host, vip in asked.items() if self.mesh.vips.get(host) != vip}
         lost = {route.host.lower() for route in before if route.internal} - wanted
         gone = {host for host in lost if not self.mesh.internal_routes(host) - routes.keys()}
         return self._pool.plan({host: asked.get(host, "") for host in wanted}, gone)

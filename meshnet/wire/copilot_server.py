@@ -16,6 +16,7 @@ from meshnet.model.routes import Route
 from meshnet.wire import grpc_server
 from meshnet.wire.gen import copilot_pb2 as pb
 from meshnet.wire.gen import copilot_pb2_grpc, mcp_pb2, mcp_pb2_grpc
+from meshnet.wire.grpc_decode import Decoding
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 from meshnet.wire.tls import Tls
 
@@ -246,12 +247,13 @@ async def start(
     servers = []
     for ((port, servicer), add), name in zip(listeners, names, strict=True):
         server = grpc.aio.server(
+            interceptors=[Decoding()],
             options=[
                 ("grpc.so_reuseport", 0),
                 *PING_OPTIONS,
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", -1),  # what a sink takes is the sink's to say
-            ]
+            ],
         )
         add(servicer, server)
         reflection.enable_server_reflection((name, reflection.SERVICE_NAME), server)

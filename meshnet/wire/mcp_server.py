@@ -102,6 +102,8 @@ async def _read(requests: AsyncIterator[Any], connection: _Connection) -> None:
         async for request in requests:
             connection.inbox.append(request)
             connection.wake.set()
+    except grpc.aio.AbortError:
+        pass  # it sent what does not parse, and has been told
     finally:
         connection.ended = True
         connection.wake.set()
