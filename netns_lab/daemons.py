@@ -102,6 +102,7 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
             "bbs_url": f"https://{ip}:8889",
             "policy_url": f"https://{ip}:4003",
             "vip_range": topology.vips,
+            "status_socket": str(paths.socket(node, "copilot")),
         },
         "policy": {
             "store": store["policy"],

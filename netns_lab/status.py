@@ -93,6 +93,7 @@ def collect(paths: Paths) -> dict[str, Any]:
         "daemons": supervisor["daemons"],
         "lb": {n: ask(paths.socket(n, "lb")) for n in _nodes(paths, "lb")},
         "cells": {n: ask(paths.socket(n, "cell")) for n in _nodes(paths, "cell")},
+        "copilot": {n: ask(paths.socket(n, "copilot")) for n in _nodes(paths, "control")},
         "pilots": {n: ask(paths.socket(n, "pilot")) for n in pilots},
     }
 

@@ -41,6 +41,7 @@ def show_status(found: dict[str, Any]) -> None:
     print()
     _instances(found)
     _proxies(found)
+    _refusals(found)
     _counters(found)
 
 
@@ -85,6 +86,19 @@ def _proxies(found: dict[str, Any]) -> None:
             rows.append((proxy, name, step, p["pushes"], p["rejected"], p["last_error"]))
     table(("proxy", "pilot", "state", "pushes", "rejected", "last error"), rows)
     print()
+
+
+def _refusals(found: dict[str, Any]) -> None:
+    """What Copilot's sinks refused; nothing where they took all."""
+    rows = [
+        (sink["node"], sink["rejected"], sink["last_error"])
+        for copilot in found["copilot"].values()
+        for sink in (copilot or {"sinks": []})["sinks"]
+        if sink["rejected"]
+    ]
+    if rows:
+        table(("sink of copilot", "rejected", "last error"), rows)
+        print()
 
 
 def _counters(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshnet.copilot import resources
+from meshnet.copilot import resources, status
 from meshnet.copilot.backends import Backends
 from meshnet.copilot.certificates import dns_names
 from meshnet.copilot.state import State
@@ -31,6 +31,7 @@ class Config:
     Attributes:
         certificates: PEM chains that the ingress gateway has at port 443.
         tls: mutual TLS, as server and as client; None = plain.
+        status_socket: unix socket that answers GET /status and /metrics, or empty.
     """
 
     listen_host: str
@@ -43,6 +44,7 @@ class Config:
     vip_range: str = "127.128.0.0/9"
     certificates: Sequence[str] = ()
     tls: Tls | None = None
+    status_socket: str = ""
 
 
 class Copilot:
@@ -142,6 +144,9 @@ async def _serve(config: Config, store: Store) -> None:
             tasks.create_task(follow)
             follow = runtime.keep_trying(lambda: copilot.follow_policies(policies), "policies")
             tasks.create_task(follow)
+            if config.status_socket:
+                says = status.application(state, copilot.source)
+                tasks.create_task(runtime.serve_asgi(says, uds=config.status_socket))
     finally:
         for server in servers:
             await server.stop(0)

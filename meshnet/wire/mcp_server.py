@@ -36,18 +36,22 @@ class McpSource(mcp_pb2_grpc.ResourceSourceServicer):
 
     Until the first `update` a stream is accepted and told nothing: an empty mesh is never served
     for want of knowing better.
+
+    Attributes:
+        serving: whether there was one.
+        rejections: how many responses of each collection were refused.
     """
 
     def __init__(self) -> None:
         self.catalog = Catalog()
-        self.rejections: Counter[str] = Counter()  # by collection
-        self._serving = False
+        self.rejections = Counter[str]()
+        self.serving = False
         self._connections: set[_Connection] = set()
 
     def update(self, changes: Changes) -> bool:
         """Take changed resources (None: gone) and tell every stream; whether anything differs."""
         differ = self.catalog.update(changes)
-        first, self._serving = not self._serving, True
+        first, self.serving = not self.serving, True
         if differ or first:
             for connection in self._connections:
                 connection.stream.changed(differ)
@@ -73,7 +77,7 @@ class McpSource(mcp_pb2_grpc.ResourceSourceServicer):
                 await connection.wake.wait()
                 connection.wake.clear()
                 await self._receive(connection, context)
-                for response in connection.stream.send() if self._serving else ():
+                for response in connection.stream.send() if self.serving else ():
                     yield response
         finally:
             self._connections.discard(connection)

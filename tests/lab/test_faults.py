@@ -147,3 +147,28 @@ def test_a_stopped_app_gives_503_and_an_unmapped_route_404(stage: Stage) -> None
 
         assert subprocess.run(asked, capture_output=True, text=True).stdout == "404"
     assert dial(stage, "127.128.0.99", 8080).endswith("404 Not Found")
+
+
+def test_instances_of_a_silent_cell_run_elsewhere_and_no_request_fails(stage: Stage) -> None:
+    """Its agent is stopped for longer than its presence lasts; what it ran serves on meanwhile."""
+    wait(lambda: in_step(stage) and len(status.instances(stage.paths)) == _WANTED, 15)
+    silent = stage.instances("frontend")[0]["cell"]
+    agent = int(str(daemons(stage)[f"{silent}.cell"]["pid"]))
+
+    def elsewhere() -> bool:
+        rows = [row for row in status.instances(stage.paths) if row["cell"] != silent]
+        return len([row for row in rows if row["state"] == "RUNNING"]) == _WANTED
+
+    with (
+        Load(stage.outside, stage.via_frontend("backend")) as inside,
+        Load(stage.outside, f"http://hello.{EXTERNAL}/") as outside,
+    ):
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            wait(elsewhere, 45)
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        # It is back, and hears that what it ran was replaced.
+        wait(lambda: len(status.instances(stage.paths)) == _WANTED and in_step(stage), 30)
+        replies = [*inside.stop(), *outside.stop()]
+    assert [r for r in replies if r.status != 200] == []

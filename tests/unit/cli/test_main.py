@@ -140,6 +140,7 @@ def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
         "cells": {"cell-1": {"instances": [row, {**row, "index": 2}], "counters": {}}, "b": None},
         "pilots": {"cell-1": {"proxies": [proxy, {**proxy, "id": "router~1.2.3.4~router-1~x"}]}},
         "apps": {"a" * 36: "hello"},
+        "copilot": {"control": None},
     }
     tables.show_status(found)
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
@@ -147,6 +148,12 @@ def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
     assert "router-1" in lines and "ebpf sockmap" not in lines
     tables.show_status({**found, "apps": {}})
     assert "aaaaaaaa/2" in capsys.readouterr().out
+    sink = {"node": "pilot~cell-1", "rejected": 0, "last_error": ""}
+    tables.show_status({**found, "copilot": {"control": {"sinks": [sink]}}})
+    assert "pilot~cell-1" not in capsys.readouterr().out
+    refused = {**sink, "rejected": 3, "last_error": "gateways: g is no Gateway"}
+    tables.show_status({**found, "copilot": {"control": {"sinks": [sink, refused]}}})
+    assert "gateways: g is no Gateway" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
