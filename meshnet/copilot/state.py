@@ -115,15 +115,10 @@ class State:
         Args:
             asked: host to VIP, where the Cloud Controller gave one.
         """
-        for route in routes.values():
-            check_route(route)
-        for (route_guid, process), weight in mappings.items():
-            check_mapping(route_guid, process, weight)
-        for process, guids in associations.items():
-            check_association(process, guids)
         new_routes = _differing(self.mesh.routes, routes)
         new_mappings = _differing(self.mesh.mappings, mappings)
         new_associations = _differing(self.mesh.associations, associations)
+        _check(new_routes, new_mappings, new_associations)
         vips = self._plan(new_routes, {h.lower(): vip for h, vip in (asked or {}).items()})
         with self._store.transaction() as tx:
             _write(tx, _ROUTE, {guid: r and asdict(r) for guid, r in new_routes.items()})
@@ -186,6 +181,22 @@ class State:
             self.mesh.set_route(guid, route)
         for host, vip in vips.items():
             self.mesh.set_vip(host, vip)
+
+
+def _check(
+    routes: Mapping[str, Route | None],
+    mappings: Mapping[Pair, int | None],
+    associations: Mapping[str, list[str] | None],
+) -> None:
+    """Raise InputError where anything that is not to be removed is invalid."""
+    for route in filter(None, routes.values()):
+        check_route(route)
+    for (route_guid, process), weight in mappings.items():
+        if weight is not None:
+            check_mapping(route_guid, process, weight)
+    for process, guids in associations.items():
+        if guids is not None:
+            check_association(process, guids)
 
 
 def _differing(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -100,7 +101,12 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
     """`api.CloudControllerCopilot`; `changed` is called after each write."""
 
     def __init__(self, state: CopilotState, changed: Callable[[], None]) -> None:
-        self._state, self._changed = state, changed
+        self._state, self._announce = state, changed
+        self._synced = b""  # hash of the last BulkSync, as long as nothing was changed since
+
+    def _changed(self) -> None:
+        self._synced = b""
+        self._announce()
 
     def _upsert_route(self, request: Any) -> Any:
         _needs(request, "route", "route is required")
@@ -180,12 +186,15 @@ class CloudControllerCopilot(copilot_pb2_grpc.CloudControllerCopilotServicer):
         if not count:
             text = "BulkSync ended without a single chunk; nothing was changed"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
-        try:
-            with _refusing():
-                self._replace(pb.BulkSyncRequest.FromString(bytes(received)))
-        except _Refused as exc:
-            await context.abort(exc.code, str(exc))
-        self._changed()
+        digest = hashlib.sha256(received).digest()
+        if digest != self._synced:
+            try:
+                with _refusing():
+                    self._replace(pb.BulkSyncRequest.FromString(bytes(received)))
+            except _Refused as exc:
+                await context.abort(exc.code, str(exc))
+            self._changed()
+            self._synced = digest
         return pb.BulkSyncResponse(total_bytes_received=len(received))
 
     def _replace(self, request: Any) -> None:

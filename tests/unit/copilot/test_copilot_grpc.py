@@ -248,6 +248,16 @@ def test_a_sync_in_many_chunks_says_how_many_bytes_it_was(copilot: Served) -> No
     assert len(copilot.seen()[0]["routes"]) == 5000
 
 
+def test_a_sync_after_a_change_is_taken_although_it_is_the_same_as_the_last(
+    copilot: Served,
+) -> None:
+    before = copilot.seen()
+    sync(copilot, EVERYTHING)
+    copilot.cc.call(CC, "DeleteRoute", guid="r")
+    sync(copilot, EVERYTHING)
+    assert copilot.seen() == before
+
+
 def test_a_sync_without_a_chunk_is_refused_and_one_empty_chunk_empties(copilot: Served) -> None:
     before = copilot.seen()
     code, details = refused(lambda: copilot.cc.send(CC, "BulkSync", []))
