@@ -17,7 +17,7 @@ from meshnet.model.routes import Route
 from meshnet.wire import grpc_server
 from meshnet.wire.gen import copilot_pb2 as pb
 from meshnet.wire.gen import copilot_pb2_grpc, mcp_pb2, mcp_pb2_grpc
-from meshnet.wire.grpc_decode import Decoding
+from meshnet.wire.grpc_server import Decoding
 from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 from meshnet.wire.tls import Tls
 
