@@ -60,8 +60,9 @@ class _Malformed:
 
 
 class Decoding(grpc.aio.ServerInterceptor):
-    """For a grpc.aio server: a message that does not parse is an INVALID_ARGUMENT. Without it, it is
-    UNKNOWN, and a traceback in the log.
+    """For a grpc.aio server: what does not parse is an INVALID_ARGUMENT.
+
+    Without it, it is UNKNOWN, and a traceback in the log.
     """
 
     async def intercept_service(

@@ -24,6 +24,7 @@ from meshnet.bbs.events import Hub
 from meshnet.bbs.handlers import Handlers
 from meshnet.bbs.queries import Queries
 from meshnet.wire import bbs_api as api
+from meshnet.wire.bbs_running import Running
 from meshnet.wire.gen import bbs_pb2 as pb
 
 
@@ -239,15 +240,26 @@ _REPORTS = st.sampled_from(
 )
 
 
-@given(st.lists(st.tuples(_REPORTS, _KEYS, st.sampled_from(["", "own", "x"])), max_size=12))
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+_STEPS = st.one_of(
+    st.tuples(_REPORTS, _KEYS, st.sampled_from(["", "own", "x"])),
+    st.sampled_from(["lost cell-1", "lost cell-2", "back cell-1", "place"]),
+)
+
+
+@given(st.lists(_STEPS, max_size=20))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_cells_report_each_place_has_one_ordinary_record_and_what_is_told_is_what_is(
     http: Http, steps: list[Any]
 ) -> None:
     http.fill()
     http.hub.heard.clear()
-    known = {_name(lrp): lrp for lrp in http.lrps.table.all()}
-    for (path, kind), key, guid in steps:
+    before = list(http.lrps.table.all())
+    known = {_name(lrp): lrp for lrp in before}
+    for step in steps:
+        if isinstance(step, str):
+            _move(http, *step.split())
+            continue
+        (path, kind), key, guid = step
         request = kind(actual_lrp_key=key)
         if hasattr(request, "actual_lrp_instance_key"):
             own = http.lrps.table.get((key.process_guid, key.index))
@@ -272,6 +284,21 @@ def test_whatever_cells_report_each_place_has_one_ordinary_record_and_what_is_to
             known.pop(_name(message.actual_lrp), None)
     seen = {_name(lrp): (lrp.state, lrp.presence) for lrp in rows}
     assert {name: (lrp.state, lrp.presence) for name, lrp in known.items()} == seen
+    followed, listed = Running(), Running()
+    followed.replace(before)
+    for name, message, _ in http.hub.heard:
+        followed.apply(name, message)
+    listed.replace(rows)
+    assert followed.of("a") == listed.of("a")
+
+
+def _move(http: Http, what: str, cell: str = "") -> None:
+    if what == "lost":
+        http.moves.cell_lost(cell)
+    elif what == "back":
+        http.moves.cell_back(cell)
+    else:
+        http.lrps.place([("a", 0), ("a", 1)], ["cell-1", "cell-2"])
 
 
 def _name(lrp: Any) -> tuple[int, str]:
