@@ -60,7 +60,7 @@ class Bits:
     def sweep(self, known: Container[str]) -> None:
         """Remove what a kill left: files half written, files whose record was never written."""
         for path in self._directory.iterdir():
-            if path.name not in known:
+            if path.name not in known and path.is_file():
                 path.unlink(missing_ok=True)
 
     @asynccontextmanager

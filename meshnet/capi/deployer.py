@@ -67,9 +67,12 @@ class Deployer:
             try:
                 while await self._step(deployment.guid):
                     pass
+                continue
             except MeshnetError as exc:
                 log.warning("deployment %s waits: %s", deployment.guid, exc)
-                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._wake.set)
+            except Exception:  # no record, however odd, may end this task
+                log.exception("deployment %s", deployment.guid)
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._wake.set)
         return bool(self._records.deployments.all_active())
 
     async def _step(self, guid: str) -> bool:

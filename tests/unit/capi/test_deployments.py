@@ -180,3 +180,29 @@ def test_deployments_that_cannot_be(tmp_path: Path) -> None:
         deployment = deploy(w, app)
         assert status(w, deployment) == ("FINALIZED", "DEPLOYED"), "a stopped app is started"
         assert w.ask("GET", f"/v3/apps/{app}")["state"] == "STARTED"
+
+
+def test_a_deployment_that_cannot_go_on_keeps_no_other_from_it(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = scaled(w, 1)
+        first = deploy(w, app)
+        other = w.app("b", start=True)
+        second = deploy(w, other)
+        w.bbs.run_all()
+        actual_lrps = w.bbs.actual_lrps
+
+        async def broken(*, process_guid: str = "", cell_id: str = "") -> Any:
+            if process_guid.startswith(app):
+                raise KeyError("odd")
+            return await actual_lrps(process_guid=process_guid)
+
+        w.bbs.actual_lrps = broken  # type: ignore[method-assign]
+        go_on(w)
+        assert status(w, first) == ("ACTIVE", "DEPLOYING")
+        assert status(w, second) == ("FINALIZED", "DEPLOYED")
+        w.bbs.actual_lrps = actual_lrps  # type: ignore[method-assign]
+        w.bbs.away = True
+        go_on(w)
+        w.bbs.away = False
+        go_on(w)
+        assert status(w, first) == ("FINALIZED", "DEPLOYED")
