@@ -6,11 +6,13 @@ import io
 import os
 import signal
 import zipfile
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 
+from meshnet.model.errors import PeerError
 from netns_lab import status
 from netns_lab.stage import APPS, EXTERNAL, Stage
 from netns_lab.traffic import Load
@@ -27,7 +29,8 @@ def deploy(stage: Stage, app: str) -> str:
 
 
 def reason(stage: Stage, deployment: str) -> Any:
-    return stage.client.get(f"/v3/deployments/{deployment}")["status"]["reason"]
+    with suppress(PeerError):  # the API that was killed may be away a moment longer
+        return stage.client.get(f"/v3/deployments/{deployment}")["status"]["reason"]
 
 
 def ended(stage: Stage, deployment: str) -> bool:
