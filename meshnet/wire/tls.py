@@ -95,7 +95,7 @@ class Fresh(Generic[T]):
 
     def __init__(self, tls: Tls, build: Callable[[], T]) -> None:
         """Make the first one. Raises InputError where the files do not allow it."""
-        self._tls, self._build = tls, build
+        self._tls, self._build, self._said = tls, build, ""
         try:
             self._stamp = tls.stamp()
             self._value = build()
@@ -112,8 +112,11 @@ class Fresh(Generic[T]):
             if (stamp := self._tls.stamp()) != self._stamp:
                 self._value, self._stamp = self._build(), stamp
                 log.info("took over %s", self._tls.certificate)
-        except (OSError, ValueError) as exc:
-            log.warning("still using the certificate before: %s: %s", self._tls.certificate, exc)
+                self._said = ""
+        except (OSError, ValueError, InputError) as exc:
+            if (text := str(exc)) != self._said:  # not at every handshake
+                log.warning("the certificate before stays: %s: %s", self._tls.certificate, text)
+                self._said = text
         return self._value
 
 

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
+from google.protobuf import json_format
 
-from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, node_id
+from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, file_secrets, node_id
 
 
 def made(target: str = "unix:/run/ads/ads.sock", metrics: str | None = "10.255.1.2") -> Any:
@@ -69,3 +71,39 @@ def test_the_command_has_one_worker_and_no_hot_restart() -> None:
     line = envoy_argv("/x/envoy", ("-c", "/b.json"))
     assert line[:3] == ["/x/envoy", "-c", "/b.json"]
     assert line[line.index("--concurrency") + 1] == "1" and "--disable-hot-restart" in line
+
+
+def test_pilot_is_met_with_mutual_tls_at_the_address_its_certificate_names() -> None:
+    secrets = {"identity": "/x/identity.json", "trust": "/x/trust.json"}
+    value = envoy_bootstrap(
+        node_id="r",
+        cluster="r",
+        ads_target="10.0.16.2:15010",
+        admin_socket="a",
+        metrics_address=None,
+        pilot_secrets=secrets,
+    )
+    config = dict(value["static_resources"]["clusters"][0]["transport_socket"]["typed_config"])
+    del config["@type"]
+    context = json_format.ParseDict(config, tls_pb2.UpstreamTlsContext()).common_tls_context
+    validation = context.combined_validation_context
+    (san,) = validation.default_validation_context.match_typed_subject_alt_names
+    assert (san.matcher.exact, list(context.alpn_protocols)) == ("10.0.16.2", ["h2"])
+    (identity,) = context.tls_certificate_sds_secret_configs
+    trust = validation.validation_context_sds_secret_config
+    for name, secret in (("identity", identity), ("trust", trust)):
+        assert secret.name == name
+        assert secret.sds_config.path_config_source.path == secrets[name]
+    assert "transport_socket" not in made()["static_resources"]["clusters"][0]
+
+
+def test_secrets_are_read_from_files_whose_directory_is_watched() -> None:
+    found = file_secrets("/t/identity.pem", "/t/identity.pem", "/t/ca.pem")
+    assert set(found) == {"identity", "trust"}
+    for name, value in found.items():
+        (resource,) = value["resources"]
+        del resource["@type"]
+        secret = json_format.ParseDict(resource, secret_pb2.Secret())
+        assert secret.name == name
+        part = secret.tls_certificate if name == "identity" else secret.validation_context
+        assert part.watched_directory.path == "/t"

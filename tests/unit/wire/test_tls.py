@@ -167,7 +167,9 @@ def test_a_renewed_certificate_is_served_to_new_connections(world: World) -> Non
     assert before.serial_number != after.serial_number == serial(renewed.certificate)
 
 
-def test_a_key_without_its_certificate_changes_nothing(tmp_path: Path, kind: str) -> None:
+def test_a_key_without_its_certificate_changes_nothing(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     world = World(tmp_path, kind)
     files = [tmp_path / name for name in ("certificate.pem", "key.pem")]
     server, renewed = (world.authority.issue(leaf("server")) for _ in range(2))
@@ -178,6 +180,8 @@ def test_a_key_without_its_certificate_changes_nothing(tmp_path: Path, kind: str
         files[1].write_bytes(renewed.key)
         shown = world.meet(world.clients.ours).certificate
         assert shown.serial_number == serial(server.certificate)
+        world.meet(world.clients.ours)
+        assert caplog.text.count("the certificate before stays") == 1
         files[0].write_bytes(renewed.certificate)
         shown = world.meet(world.clients.ours).certificate
         assert shown.serial_number == serial(renewed.certificate)
@@ -291,6 +295,19 @@ def test_a_channel_takes_over_renewed_files(tmp_path: Path) -> None:
 
     with _serving(world.serve, world.port, world.server):
         asyncio.run(scenario())
+
+
+def test_a_channel_goes_on_while_its_files_do_not_fit_together(tmp_path: Path) -> None:
+    world = World(tmp_path, "grpc")
+
+    async def scenario() -> None:
+        channel = Channel(f"{HOST}:{world.port}", world.clients.ours)
+        first = channel.get()
+        Path(world.clients.ours.key).write_bytes(b"half a")
+        assert channel.get() is first
+        await channel.close()
+
+    asyncio.run(scenario())
 
 
 def test_files_that_cannot_be_used_are_refused_at_the_start(tmp_path: Path) -> None:
