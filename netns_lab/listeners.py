@@ -31,4 +31,6 @@ LISTENERS = (
     Listener("copilot", 9002, grpc=True),
     Listener("copilot", 9009, grpc=True),
     Listener("pilot", 15010, grpc=True),
+    Listener("logcache", 8080, grpc=True),
+    Listener("logcache", 8083),
 )

@@ -51,8 +51,8 @@ def _behind(paths: Paths) -> Iterator[str]:
     control = next(n for n in status.lab(paths)["nodes"] if n["role"] == "control")
     files = pki.used(paths)
     for listener in LISTENERS:
-        tls = files[f"{control['name']}.{listener.room}"]
-        if _shown(control["address"], listener.port, tls) != _written(tls):
+        tls = files.get(f"{control['name']}.{listener.room}")
+        if tls and _shown(control["address"], listener.port, tls) != _written(tls):
             yield f"{listener.room} at port {listener.port}"
     for name, tls in files.items():
         if name.endswith(".ingress") and _written(tls) not in _envoys(Path(tls.certificate)):
