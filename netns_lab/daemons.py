@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.capi.uaa.keys import PUBLIC
+from netns_lab import etcd
 from netns_lab.paths import Paths
-from netns_lab.topology import LB_CHECK_OFFSET, Node, Topology
+from netns_lab.topology import ETCD, LB_CHECK_OFFSET, Node, Topology
 
 ENVOY_UID = 50001
 _DNS = "169.254.0.2"
 # What a lab's own daemons take, and an instance: its sidecar (22 MiB), a small app, shims, kernel.
 _LAB_MIB, _INSTANCE_MIB = 2048, 48
 _LEAST_ROOM, _MOST_ROOM = 16, 250
-# They have neither a peer nor a port: unix sockets and the kernel.
-_WITHOUT_TLS = ("observe", "lb")
+# Neither a peer nor a port (unix sockets, the kernel), or clients on their own loopback alone.
+_WITHOUT_TLS = ("observe", "lb", "etcd")
 _SERVICES = {
     "bbs": ("bbs",),
     "copilot": ("copilot",),
@@ -43,11 +44,12 @@ class Daemon:
     node: str
     room: str
     config: dict[str, Any]
+    number: int = 0  # where a node runs several of a room
 
     @property
     def name(self) -> str:
-        """As in logs and status: node.room."""
-        return f"{self.node}.{self.room}"
+        """As in logs and status: node.room, or node.room-number."""
+        return f"{self.node}.{self.room}" + (f"-{self.number}" if self.number else "")
 
 
 def daemons(
@@ -92,7 +94,7 @@ def room(memory_mib: int, cells: int) -> int:
 
 def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]:
     ip, node = topology.control_ip, topology.of("control")[0].name
-    store = {room: str(paths.state / f"{room}.db") for room in _STORES}
+    store = {room: _store(topology, paths, room) for room in _STORES}
     static = {topology.address(cell): topology.lease(cell) for cell in topology.of("cell")}
     rooms: dict[str, dict[str, Any]] = {
         "bbs": {"store": store["bbs"]},
@@ -114,7 +116,24 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
     }
     found = [Daemon(node, room, {"listen_host": ip, **c}) for room, c in rooms.items()]
     pilot = {**_pilot(topology, paths, node), "ads_listen": f"{ip}:15010"}
-    return [*found, Daemon(node, "pilot", pilot), Daemon(node, "dns", _dns(topology, ip))]
+    found += [Daemon(node, "pilot", pilot), Daemon(node, "dns", _dns(topology, ip))]
+    return [*_etcd(topology, paths, node), *found]
+
+
+def _store(topology: Topology, paths: Paths, room: str) -> str:
+    if topology.store == ETCD:
+        return etcd.url(topology.name, room)
+    return str(paths.state / f"{room}.db")
+
+
+def _etcd(topology: Topology, paths: Paths, node: str) -> list[Daemon]:
+    """First of all daemons, for the others wait for them."""
+    if topology.store != ETCD:
+        return []
+    configs = (
+        (n, {"member": n, "data_dir": str(paths.state / etcd.name(n))}) for n in etcd.MEMBERS
+    )
+    return [Daemon(node, "etcd", config, n) for n, config in configs]
 
 
 _STORES = ("lease", "bbs", "policy", "copilot", "capi")

@@ -19,10 +19,10 @@ from meshnet.kernel.bpf.datapath import ensure_compiled
 from meshnet.kernel.ledger import Ledger
 from meshnet.model.errors import MeshnetError, PlatformError
 from meshnet.model.patience import patient
-from netns_lab import build, networks, pki, status, supervisor
+from netns_lab import build, etcd, networks, pki, status, supervisor
 from netns_lab.daemons import Secrets, daemons
 from netns_lab.paths import ENVOY_DIR, Paths
-from netns_lab.topology import Topology
+from netns_lab.topology import ETCD, Topology
 
 Progress = Callable[[str], None]
 READY_SECONDS = 60.0
@@ -76,6 +76,8 @@ def _up(topology: Topology, progress: Progress) -> bool:
     progress("probing the kernel")
     probe.require(probe.run())
     envoy = envoy_binary()
+    if topology.store == ETCD:
+        etcd.need()
     progress("compiling BPF programs, where not done before")
     ensure_compiled()
     kept = paths.state.exists()

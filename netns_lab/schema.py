@@ -12,6 +12,7 @@ _DOMAIN = {
     "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$",
 }
 _MODE = {"enum": list(MODES)}
+STORES = ("sqlite", "etcd")
 ROLES = ("client", "lb", "router", "control", "cell")
 
 SCHEMA: dict[str, Any] = {
@@ -39,6 +40,10 @@ SCHEMA: dict[str, Any] = {
                 "vni": {"type": "integer", "minimum": 1, "maximum": 16777215},
                 "port": {"type": "integer", "minimum": 1, "maximum": 65535},
             },
+        },
+        "store": {
+            "description": "Where the control plane keeps its state: files, or three etcd members.",
+            "enum": list(STORES),
         },
         "mode": {"description": "How apps' connections to VIPs are carried.", **_MODE},
         "sockmap": {"description": "Mode ebpf: splice app and sidecar.", "type": "boolean"},

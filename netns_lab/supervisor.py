@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from meshnet.kernel import cgroup, netns, procs
-from meshnet.wire import runtime
+from meshnet.wire import kept_sockets, runtime
 from netns_lab.paths import Paths
 
 log = logging.getLogger("meshnet")
@@ -28,6 +28,7 @@ log = logging.getLogger("meshnet")
 FIRST_PAUSE, MOST_PAUSE = 0.1, 5.0  # seconds before a dead daemon is started again
 STEADY_SECONDS = 10.0  # a daemon that ran so long starts over at the first pause
 STOP_SECONDS = 5.0
+_MOST_KEPT = 8  # sockets of a daemon
 MAX_LOG_BYTES = 16 * 1024 * 1024
 _LOG_CHECK_SECONDS = 10.0
 
@@ -44,6 +45,7 @@ class Watched:
     pid: int = 0
     ready: bool = False
     restarts: int = 0
+    kept: list[int] = field(default_factory=list)  # sockets for its next process
     since: float = field(default_factory=time.time)
 
     def row(self) -> dict[str, Any]:
@@ -77,10 +79,14 @@ class Supervisor:
 
     async def _run(self, daemon: Watched, notify: _Notify) -> None:
         line = [sys.executable, "-m", "meshnet.cli.main", "run", daemon.room]
+        environment = {**os.environ, "NOTIFY_SOCKET": str(notify.path)}
+        if daemon.kept:
+            environment[kept_sockets.VARIABLE] = ",".join(map(str, daemon.kept))
         process = procs.start(
             [*line, "--config", str(daemon.config)],
             log=daemon.log,
-            env={**os.environ, "NOTIFY_SOCKET": str(notify.path)},
+            env=environment,
+            pass_fds=daemon.kept,
             netns=netns.path(daemon.netns),
             cgroups=[self._group],
         )
@@ -129,8 +135,14 @@ class _Notify:
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
-        if b"READY=1" in self._socket.recv(4096).split(b"\n"):
+        text, descriptors, _, _ = socket.recv_fds(self._socket, 4096, _MOST_KEPT)
+        lines = text.split(b"\n")
+        if b"READY=1" in lines:
             self._daemon.ready = True
+        if b"FDSTORE=1" in lines:
+            descriptors, self._daemon.kept = self._daemon.kept, descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())

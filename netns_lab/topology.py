@@ -14,6 +14,7 @@ from meshnet.model.modes import EBPF, Redirection
 
 FABRIC = "fabric"  # the node that holds the bridge; in every lab, never in a file
 AUTO = "auto"
+SQLITE, ETCD = "sqlite", "etcd"
 AUTO_BASE = ipaddress.IPv4Network("10.0.16.0/20")
 HOST_OFFSET = 1
 LB_CHECK_OFFSET = 9  # the lb's own address: a router would drop packets from its shared one
@@ -40,6 +41,7 @@ _DEFAULTS: dict[str, Any] = {
     "users": {"admin": "admin"},
     "mode": EBPF,
     "sockmap": False,
+    "store": SQLITE,
 }
 
 
@@ -85,6 +87,7 @@ class Topology:
     nodes: tuple[Node, ...]
     mode: str = EBPF
     sockmap: bool = False
+    store: str = SQLITE
 
     def redirection(self, cell: Node) -> Redirection:
         """How a cell's apps' connections are carried, but for apps with a mode of their own.
@@ -196,6 +199,7 @@ def parse(document: Any) -> Topology:
         nodes=_nodes(values["nodes"]),
         mode=values["mode"],
         sockmap=values["sockmap"],
+        store=values["store"],
     )
     _check(topology)
     return topology

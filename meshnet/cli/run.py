@@ -25,6 +25,7 @@ ROOMS = {
     "ingress": "meshnet.ingress.main",
     "lb": "meshnet.ingress.lb_main",
     "supervisor": "netns_lab.supervisor",
+    "etcd": "netns_lab.etcd",
 }
 USAGE = f"usage: meshnet run ROOM --config FILE   (rooms: {', '.join(ROOMS)})"
 

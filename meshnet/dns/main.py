@@ -27,7 +27,7 @@ from meshnet.dns.answers import (
 from meshnet.dns.instances import Instances
 from meshnet.model.errors import NotFound, PeerError
 from meshnet.model.modes import OFF
-from meshnet.wire import proxies, runtime
+from meshnet.wire import kept_sockets, proxies, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.copilot_client import VipResolverClient
 from meshnet.wire.directory_watch import Watch
@@ -157,9 +157,25 @@ def _socket(kind: int, config: Config) -> socket.socket:
     sock = socket.socket(socket.AF_INET, kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-    sock.setblocking(False)
     sock.bind((config.listen_host, config.port))
     return sock
+
+
+def _sockets(config: Config) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP: those of the process before this one, else new ones that the next will get.
+
+    A killed daemon's askers wait a moment then; a closed socket would refuse them the name.
+    """
+    kinds = socket.SOCK_DGRAM, socket.SOCK_STREAM
+    where = config.listen_host, config.port
+    found = {s.type: s for s in kept_sockets.take() if s.getsockname() == where}
+    if found.keys() != set(kinds):
+        found = {kind: _socket(kind, config) for kind in kinds}
+        found[socket.SOCK_STREAM].listen()
+        kept_sockets.keep([found[kind] for kind in kinds])
+    for sock in found.values():
+        sock.setblocking(False)
+    return found[kinds[0]], found[kinds[1]]
 
 
 async def _follow(resolver: Resolver, bbs: BbsClient) -> None:
@@ -205,9 +221,9 @@ async def serve(config: Config) -> None:
             writer.close()
 
     loop = asyncio.get_running_loop()
-    udp = _socket(socket.SOCK_DGRAM, config)
+    udp, tcp = _sockets(config)
     transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(resolver), sock=udp)
-    server = await asyncio.start_server(client, sock=_socket(socket.SOCK_STREAM, config))
+    server = await asyncio.start_server(client, sock=tcp)
     runtime.notify_ready()
     try:
         bbs = BbsClient(config.bbs_url, config.tls)

@@ -30,9 +30,11 @@ Authorized = Callable[[Request, AccessToken], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Limits:
-    """Attributes:
-    self_service: space developers need no scope of their own.
-    per_source: policies a source app may have, unless an administrator adds them.
+    """What users other than administrators may do.
+
+    Attributes:
+        self_service: space developers need no scope of their own.
+        per_source: how many policies a source app may have.
     """
 
     self_service: bool = True

@@ -99,7 +99,8 @@ def difference(pilot: Mapping[str, Any], dump: Mapping[str, Any]) -> dict[str, l
     """Kind to the lines of a unified diff, from what Pilot wants to what the proxy has.
 
     Only what Pilot gives counts, and of endpoints their addresses, ports and weights: Envoy shows
-    them with what it made of them. Endpoints that nobody asks for (no such cluster) are left out.
+    them with what it made of them. Left out is what nobody asks for: endpoints of no cluster, and
+    routes that only a draining listener has, which Envoy keeps for minutes.
     """
     found = {}
     clusters = {one.name for one in has(dump, "clusters")}
@@ -113,8 +114,23 @@ def difference(pilot: Mapping[str, Any], dump: Mapping[str, Any]) -> dict[str, l
         if kind == "endpoints":
             left = {n: endpoints(body) for n, body in left.items() if n in clusters}
             right = {n: endpoints(body) for n, body in right.items() if n in left}
+        if kind == "routes":
+            asked = {
+                *_route_names([i.body for i in has(dump, "listeners") if i.state != "draining"])
+            }
+            right = {n: body for n, body in right.items() if n in left or n in asked}
         found[kind] = [*_lines(left, right)]
     return found
+
+
+def _route_names(body: Any) -> Iterator[str]:
+    """The names of route tables that listeners ask for."""
+    if isinstance(body, dict):
+        if name := body.get("route_config_name"):
+            yield str(name)
+        body = [*body.values()]
+    for inner in body if isinstance(body, list) else ():
+        yield from _route_names(inner)
 
 
 def _lines(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[str]:

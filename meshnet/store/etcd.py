@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 from meshnet.model.errors import InputError, PlatformError
 from meshnet.store import etcd_lock
 from meshnet.store.base import Lease, Store, TransactionConflict
-from meshnet.store.etcd_client import EtcdClient, Tls
+from meshnet.store.etcd_client import EtcdClient, NoAnswer, Tls
 from meshnet.store.etcd_tx import EtcdTransaction
 from meshnet.store.etcd_words import Keys, compare, nested, op_put, op_range, range_request
 from meshnet.store.gen import etcd_pb2 as pb
@@ -101,7 +101,7 @@ class EtcdStore(Store):
             request = self._guarded(tx.compares(), success)
             try:
                 reply = self._client.call("Txn", request)
-            except PlatformError:
+            except NoAnswer:
                 self._unknown = token
                 if self._hold:
                     # What is in memory may differ from the store now: begin anew from there.

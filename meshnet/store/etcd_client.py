@@ -37,6 +37,10 @@ _OPTIONS = (
 )
 
 
+class NoAnswer(PlatformError):
+    """No member answered in time: what was asked may have been done, or may be yet."""
+
+
 @dataclass(frozen=True)
 class Tls:
     """PEM files: the authority's, and this client's certificate and key or none."""
@@ -90,8 +94,8 @@ class EtcdClient:
 
         Raises:
             NotFound: the lease is over.
-            PlatformError: etcd refused, or no member answered within `deadline` seconds (0: the
-                usual ones).
+            PlatformError: etcd refused.
+            NoAnswer: no member answered within `deadline` seconds (0: the usual ones).
         """
         deadline = deadline or DEADLINE_SECONDS
         end = time.monotonic() + deadline
@@ -107,7 +111,7 @@ class EtcdClient:
                 raise _translated(error) from error
             self._current = turn + 1
             if time.monotonic() + _PAUSE_SECONDS > end:
-                raise PlatformError(
+                raise NoAnswer(
                     f"etcd at {self._addresses} did not answer in {deadline:.0f} s: {_text(error)}"
                 ) from error
             time.sleep(_PAUSE_SECONDS)

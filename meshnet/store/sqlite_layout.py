@@ -50,7 +50,8 @@ def prepare(connection: sqlite3.Connection) -> None:
         for step in _STEPS[found - 1 :]:
             for statement in step:
                 connection.execute(statement)
-        connection.execute("UPDATE schema_version SET version = ?", (LAYOUT,))
+        if found < LAYOUT:
+            connection.execute("UPDATE schema_version SET version = ?", (LAYOUT,))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from meshnet.model.errors import InputError
@@ -90,7 +90,7 @@ def parse(cls: type[T], mapping: Mapping[str, Any]) -> T:
 _notify_address = os.environ.pop("NOTIFY_SOCKET", "")
 
 
-def _sd_notify(text: str) -> None:
+def _sd_notify(text: str, descriptors: Sequence[int] = ()) -> None:
     address = _notify_address
     if not address:
         return
@@ -98,14 +98,25 @@ def _sd_notify(text: str) -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         try:
-            s.sendto(text.encode(), address)
+            s.connect(address)
+            socket.send_fds(s, [text.encode()], descriptors)
         except OSError as exc:
             log.warning("cannot notify the supervisor: %s", exc)
+
+
+def environment_to_hand_over() -> dict[str, str]:
+    """The environment for a program that this process becomes: it answers the supervisor then."""
+    return {**os.environ, **({"NOTIFY_SOCKET": _notify_address} if _notify_address else {})}
 
 
 def notify_ready() -> None:
     """Tell systemd or the lab's supervisor that this daemon serves (sd_notify(3), READY=1)."""
     _sd_notify("READY=1")
+
+
+def notify_sockets(text: str, descriptors: Sequence[int]) -> None:
+    """Send systemd or the lab's supervisor open files along with `text`."""
+    _sd_notify(text, descriptors)
 
 
 def notify_status(text: str) -> None:

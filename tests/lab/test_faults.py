@@ -25,10 +25,10 @@ def daemons(stage: Stage) -> dict[str, dict[str, object]]:
     return {d["name"]: d for d in status.collect(stage.paths)["daemons"]}
 
 
-def in_step(stage: Stage) -> bool:
+def in_step(stage: Stage, least: int = 9) -> bool:
     pilots = status.collect(stage.paths)["pilots"].values()
     proxies = [p for pilot in pilots if pilot for p in pilot["proxies"]]
-    return len(proxies) >= 9 and all(pilots) and all(p["in_step"] for p in proxies)
+    return len(proxies) >= least and all(pilots) and all(p["in_step"] for p in proxies)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def in_step(stage: Stage) -> bool:
         ("cell-1.cell",),
         ("cell-2.cell", "cell-2.policy-agent"),
         ("lb.lb",),
+        ("control.dns", "cell-1.dns", "cell-2.dns"),
     ],
     ids="+".join,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from meshnet.cli.run import ROOMS
 from meshnet.model.errors import Conflict, InputError, NotFound
-from netns_lab import lab, paths, topology
+from netns_lab import etcd, lab, paths, topology
 from netns_lab.daemons import Secrets, daemons, room
 from netns_lab.paths import Paths
 
@@ -88,12 +89,14 @@ def test_the_default_labs_network_is_the_last_to_be_given_away() -> None:
         topology.free_network([*others, ("10.0.16.0/24", "lab 'mesh'")])
 
 
-def test_every_daemons_configuration_fits_its_room() -> None:
+@pytest.mark.parametrize("store", ["sqlite", "etcd"])
+def test_every_daemons_configuration_fits_its_room(store: str) -> None:
     import importlib
 
     from meshnet.wire.runtime import parse
 
-    for daemon in daemons(DEFAULT, Paths("x"), Secrets("p"), "/envoy"):
+    lab = dataclasses.replace(DEFAULT, store=store)
+    for daemon in daemons(lab, Paths("x"), Secrets("p"), "/envoy"):
         module = importlib.import_module(ROOMS[daemon.room])
         assert parse(module.Config, daemon.config)
 
@@ -109,6 +112,20 @@ def test_a_cell_takes_what_fits_into_the_memory(memory_mib: int, cells: int, mos
 def test_every_daemons_name_is_its_own() -> None:
     names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("p"), "/envoy")]
     assert len(names) == len(set(names)) == 20
+
+
+def test_a_lab_on_etcd_starts_three_members_first_and_each_room_has_its_own_prefix() -> None:
+    lab = topology.parse(document(store="etcd"))
+    found = daemons(lab, Paths("x"), Secrets("p"), "/envoy")
+    assert [d.name for d in found[:3]] == ["control.etcd-1", "control.etcd-2", "control.etcd-3"]
+    stores = [d.config["store"] for d in found if "store" in d.config]
+    members = "127.0.0.1:2379,127.0.0.1:2381,127.0.0.1:2383"
+    assert len(stores) == len(set(stores)) == 5
+    assert all(url.startswith(f"etcd://{members}/meshnet/{lab.name}/") for url in stores)
+    lines = [etcd.argv(etcd.Config(n, f"/d/{n}")) for n in etcd.MEMBERS]
+    assert len({line[line.index(f"--name=etcd-{n}")] for n, line in enumerate(lines, 1)}) == 3
+    with pytest.raises(InputError, match="store"):
+        topology.parse(document(store="redis"))
 
 
 def test_a_cells_mode_is_its_own_or_the_labs() -> None:

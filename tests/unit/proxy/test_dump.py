@@ -132,3 +132,26 @@ def test_an_endpoint_without_a_weight_counts_one_and_a_pipe_is_shown() -> None:
     pipe = {"endpoint": {"address": {"pipe": {"path": "/run/x"}}}}
     body = {"endpoints": [{"lb_endpoints": [pipe, end("10.0.0.1")]}, {}]}
     assert dump.endpoints(body) == ["10.0.0.1:8080 weight 1", "unix:/run/x weight 1"]
+
+
+@pytest.mark.parametrize(("state", "differs"), [("active_state", True), ("draining_state", False)])
+def test_routes_that_only_a_draining_listener_has_are_no_difference(
+    state: str, differs: bool
+) -> None:
+    pilot = wanted()
+    shown = of_envoy(copy.deepcopy(pilot))
+    manager = {"rds": {"route_config_name": "old"}}
+    listener = {"name": "old", "filter_chains": [{"filters": [{"typed_config": manager}]}]}
+    shown["configs"].append(
+        {
+            "@type": "x.ListenersConfigDump",
+            "dynamic_listeners": [{"name": "old", state: {"listener": listener}}],
+        }
+    )
+    shown["configs"].append(
+        {
+            "@type": "x.RoutesConfigDump",
+            "dynamic_route_configs": [{"version_info": "1", "route_config": {"name": "old"}}],
+        }
+    )
+    assert bool(dump.difference(pilot, shown)["routes"]) is differs

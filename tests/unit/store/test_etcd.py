@@ -140,7 +140,7 @@ def test_a_transaction_that_comes_late_is_not_done(three: Etcd) -> None:
 
     def slow(method: str, request: Any, deadline: float = 0.0) -> Any:
         held_back.append(request)
-        raise PlatformError("etcd did not answer")
+        raise etcd_client.NoAnswer("etcd did not answer")
 
     store._client.call = slow  # type: ignore[method-assign]
     with pytest.raises(PlatformError):
@@ -159,7 +159,7 @@ def test_one_of_unknown_outcome_that_was_done_hinders_no_later_one(three: Etcd) 
 
     def mute(method: str, request: Any, deadline: float = 0.0) -> Any:
         real(method, request, deadline)
-        raise PlatformError("etcd did not answer")
+        raise etcd_client.NoAnswer("etcd did not answer")
 
     store._client.call = mute  # type: ignore[method-assign]
     with pytest.raises(PlatformError):
@@ -215,7 +215,7 @@ def test_an_unknown_outcome_ends_the_holders_block(three: Etcd) -> None:
             real = store._client.call
 
             def mute(method: str, request: Any, deadline: float = 0.0) -> Any:
-                raise PlatformError("etcd did not answer")
+                raise etcd_client.NoAnswer("etcd did not answer")
 
             store._client.call = mute  # type: ignore[method-assign]
             with pytest.raises(PlatformError):
@@ -225,6 +225,18 @@ def test_an_unknown_outcome_ends_the_holders_block(three: Etcd) -> None:
 
     with pytest.raises(PlatformError, match="lock was lost"):
         asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_a_refusal_is_no_unknown_outcome_and_the_holder_goes_on(three: Etcd) -> None:
+    async def scenario() -> None:
+        async with hold(three.url("refused")) as store:
+            with pytest.raises(PlatformError, match="max-request-bytes"):
+                store.put("n", "n", "x" * 2**21)
+            store.put("n", "n", "small")
+            await asyncio.sleep(0.1)  # a cancellation would have come
+            assert store.get("n", "n") == "small"
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
 
 
 def test_without_any_member_calls_end_in_time_and_the_lock_is_lost(
