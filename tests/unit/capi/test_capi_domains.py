@@ -245,3 +245,16 @@ def test_quotas_and_flags_hold_private_domains_back(w: World) -> None:
     w.sign_in("manager")
     says = w.refused("POST", "/v3/domains", {"name": "two.com", **of(org)}, 403)
     assert says == "Feature Disabled: private_domain_creation"
+
+
+def test_an_organization_that_goes_takes_its_domains_and_all_routes_in_them_along(
+    w: World,
+) -> None:
+    owner, friend = w.organization("owner"), w.organization("friend")
+    made(w, "mine.istio.mesh.lab", **of(owner, friend))
+    body = w.route_body("mine.istio.mesh.lab", "x", space=w.space_in(friend, "s"))
+    route = w.ask("POST", "/v3/routes", body, 201)["guid"]
+    w.ask("DELETE", f"/v3/organizations/{owner}", None, 202)
+    assert w.copilot.calls[-1] == ("delete", route)
+    assert w.ask("GET", "/v3/routes")["resources"] == []
+    assert "mine.istio.mesh.lab" not in names(w)
