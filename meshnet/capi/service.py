@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 from fastapi import Depends, Request
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from meshnet.capi.bits import Bits
 from meshnet.capi.deployer import Deployer
-from meshnet.capi.errors import bad_query, invalid_token, unauthenticated, unprocessable
+from meshnet.capi.errors import invalid_token, unauthenticated, unprocessable
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.records import Records
 from meshnet.capi.stager import Stager
@@ -117,33 +116,6 @@ class ToMany(Body):
     def guids(self) -> tuple[str, ...]:
         """Each guid once, in the order given."""
         return tuple(dict.fromkeys(one.guid for one in self.data))
-
-
-def csv(request: Request, name: str) -> set[str] | None:
-    """A comma-separated filter; None where it is absent. Empty means «equals the empty string»."""
-    value = request.query_params.get(name)
-    return None if value is None else set(value.split(","))
-
-
-def chooser(request: Request, **filters: str) -> Callable[[Mapping[str, Any]], bool]:
-    """Which rows pass the filters given: query parameter name -> key of a row.
-
-    Names and hosts match whatever their case, as in CC; paths do not, for proxies tell them apart.
-    """
-    wanted = []
-    for parameter, key in filters.items():
-        if (values := csv(request, parameter)) is not None:
-            fold: Callable[[str], str] = str if parameter == "paths" else str.lower
-            wanted.append((key, fold, {fold(value) for value in values}))
-    return lambda row: all(fold(str(row[key])) in values for key, fold, values in wanted)
-
-
-def check_filters(request: Request, *known: str) -> None:
-    """Refuse query parameters that no list understands."""
-    allowed = {*known, "per_page", "page", "order_by", "include"}
-    if unknown := sorted(set(request.query_params) - allowed):
-        names = ", ".join(f"'{name}'" for name in unknown)
-        raise bad_query(f"The query parameter is invalid: Unknown query parameter(s): {names}")
 
 
 def taken(condition: bool, detail: str) -> None:
