@@ -36,6 +36,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Errors, "description": "There is no token, or it is not good"},
     403: {"model": Errors, "description": "They may not do that"},
     404: {"model": Errors, "description": "There is no such thing that they may see"},
+    409: {"model": Errors, "description": "There is one already"},
     413: {"model": Errors, "description": "The body is too large"},
     422: {"model": Errors, "description": "It is understood, and wrong"},
     503: {"model": Errors, "description": "A component behind the API is away"},
