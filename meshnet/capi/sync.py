@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from urllib.parse import quote, urlsplit
@@ -23,6 +24,7 @@ from meshnet.wire.copilot_client import CopilotClient
 log = logging.getLogger("meshnet")
 HEAL_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
+_HEAL_EVERY = 100  # times as long as it takes, at the least
 
 
 class Sync:
@@ -96,19 +98,23 @@ class Sync:
         await self._push(push)
 
     async def heal(self) -> None:
-        """Send everything at the start, after each failed push, and every half minute; for ever."""
+        """Send everything at the start, after each failed push, and every half minute; for ever.
+
+        Where there is much the half minute grows, so that healing takes a hundredth of the time.
+        """
         last = ""
         while True:
-            async with self._lock:
-                self._dirty.clear()
-                failures = await self._everything()
+            began = time.monotonic()
+            self._dirty.clear()
+            failures = await self._everything()
             if text := "; ".join(failures):
                 if text != last:
                     log.warning("full sync failed, trying again: %s", text)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HEAL_SECONDS):
+                    pause = max(HEAL_SECONDS, _HEAL_EVERY * (time.monotonic() - began))
+                    async with asyncio.timeout(pause):
                         await self._dirty.wait()
             last = text
 
@@ -173,10 +179,16 @@ class Sync:
         """Tell each peer all it should know; why it failed, for those where it did.
 
         One peer that is away, or refuses what it is told, keeps nothing from the others. Nor may
-        any record, however odd, end this task: it would end it again after every restart.
+        any record, however odd, end this task: it would end it again after every restart. Changes
+        need not wait for the end of it: they go between its parts, which read what is there then.
         """
+
+        async def tell_policies() -> None:
+            async with self._lock:
+                await self._forget_policies()
+
         failures = []
-        for tell in (self._tell_bbs, self._tell_copilot, self._forget_policies):
+        for tell in (self._tell_bbs, self._tell_copilot, tell_policies):
             try:
                 await tell()
             except MeshnetError as exc:
@@ -187,20 +199,24 @@ class Sync:
         return failures
 
     async def _tell_copilot(self) -> None:
-        istio = [r for r in self._records.routes if self._records.domains.get(r.domain).istio]
-        await self._copilot.bulk_sync(
-            [self._copilot_route(r) for r in istio],
-            {(r.guid, p): weight for r in istio for p, weight in _mapped(r).items()},
-            {v[0].guid: [one.process_guid for one in v] for v in self._started()},
-        )
+        async with self._lock:
+            istio = [r for r in self._records.routes if self._records.domains.get(r.domain).istio]
+            await self._copilot.bulk_sync(
+                [self._copilot_route(r) for r in istio],
+                {(r.guid, p): weight for r in istio for p, weight in _mapped(r).items()},
+                {v[0].guid: [one.process_guid for one in v] for v in self._started()},
+            )
 
     async def _tell_bbs(self) -> None:
-        started = [version for versions in self._started() for version in versions]
-        present = {lrp.process_guid for lrp in await self._bbs.desired_lrps() if is_ours(lrp)}
-        for app in started:
-            await self._bbs.desire(self._lrp(app))
-        for obsolete in present - {a.process_guid for a in started}:
-            await self._bbs.remove_desired(obsolete)
+        for versions in self._started():
+            async with self._lock:
+                for app in self._versions(versions[0].guid):
+                    await self._bbs.desire(self._lrp(app))
+        async with self._lock:
+            present = {lrp.process_guid for lrp in await self._bbs.desired_lrps() if is_ours(lrp)}
+            wanted = {app.process_guid for versions in self._started() for app in versions}
+            for obsolete in present - wanted:
+                await self._bbs.remove_desired(obsolete)
 
     def _started(self) -> list[list[App]]:
         """The versions of each app that has any to run."""

@@ -77,3 +77,32 @@ def test_a_deleted_apps_policies_are_still_to_be_forgotten_after_a_restart(tmp_p
         w.ask("DELETE", f"/v3/apps/{app}", None, 202)  # no policy server in this test
     with world(tmp_path) as w:
         assert [d.guid for d in w.records.departed] == [app]
+
+
+def test_a_change_goes_between_the_parts_of_healing(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        for name in ("a", "b", "c"):
+            w.app(name, start=True)
+        route = w.records.routes.get(w.route("istio.mesh.lab", "r"))
+        order: list[str] = []
+        first = asyncio.Event()
+
+        async def desire(lrp: object) -> None:
+            order.append("app")
+            first.set()
+            await asyncio.sleep(0.02)
+
+        async def run() -> None:
+            healing = asyncio.create_task(w.sync.heal())
+            await first.wait()
+            await w.sync.route_changed(None, route)
+            order.append("change")
+            async with asyncio.timeout(5):
+                while order.count("app") < 3:
+                    await asyncio.sleep(0.01)
+            healing.cancel()
+            await asyncio.gather(healing, return_exceptions=True)
+
+        w.bbs.desire = desire  # type: ignore[method-assign]
+        asyncio.run(run())
+        assert order.index("change") < len(order) - 1, order
