@@ -97,3 +97,25 @@ def test_bad_input_is_one_line(options: tuple[str, str], word: str, tmp_path: Pa
     done = meshnet("bench", "redirection", *options, "-o", str(tmp_path / "x"))
     assert done.returncode == 2 and word in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "x").exists()
+
+
+@pytest.mark.timeout(300)
+def test_convergence_measures_every_change_of_a_lab_whose_cell_is_simulated(tmp_path: Path) -> None:
+    options = ("--routes", "10", "--instances", "20", "--rounds", "1", "--seed", "7")
+    done = meshnet("bench", "convergence", *options, "-o", str(tmp_path), timeout=290)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "8/8" in done.stderr and "seed 7" in done.stdout
+    result = json.loads((tmp_path / "convergence.json").read_text())
+    assert result["complete"] and not result["failed"]
+    kinds = {"map-route", "unmap-route", "scale-up", "scale-down", "weights", "policy-add",
+             "policy-remove"}  # fmt: skip
+    watched = [s for s in result["samples"] if s["seconds"] is not None]
+    costs = [s for s in result["samples"] if s["cpu_ms"] is not None]
+    assert {s["kind"] for s in watched} == {s["kind"] for s in costs} == kinds
+    assert all(0 < s["seconds"] < 10 for s in watched)
+    # Every component had to do with it, and both arrows carried something.
+    for name in ("capi", "copilot", "pilot", "ingress Envoys"):
+        assert sum(s["cpu_ms"][name] for s in costs) > 0, name
+    assert all(min(s["bytes"].values()) > 0 for s in costs)
+    assert min(result["memory_mib"]["10"].values()) > 5
+    assert "How long a change takes" in (tmp_path / "convergence.html").read_text()
