@@ -159,10 +159,12 @@ def _capi(topology: Topology, paths: Paths, secrets: Secrets, store: str) -> dic
 
 
 def _pilot(topology: Topology, paths: Paths, node: str) -> dict[str, Any]:
+    own = next(topology.address(one) for one in topology.nodes if one.name == node)
     return {
         "node_name": node,
         "mcp_addr": f"{topology.control_ip}:9009",
         "status_socket": str(paths.socket(node, "pilot")),
+        "metrics_listen": f"{own}:15014",
     }
 
 

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 _DIFFERS = 1
 
 
+class Output(enum.StrEnum):
+    """How proxy-config shows it."""
+
+    short = "short"
+    json = "json"
+
+
 class Kind(enum.StrEnum):
     """What proxy-config shows."""
 
+    all = "all"
     listeners = "listeners"
     routes = "routes"
     clusters = "clusters"
@@ -35,25 +43,45 @@ def proxy_config(
     ],
     kind: Annotated[Kind, typer.Argument(help="What of it.")],
     name: Annotated[str, typer.Option("--name", help="Only names that contain this.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print Envoy's JSON, whole.")] = False,
+    fqdn: Annotated[str, typer.Option("--fqdn", help="Only what is for this host.")] = "",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Only what is for this port.")
+    ] = 0,
+    output: Annotated[
+        Output, typer.Option("-o", "--output", help="A table, or Envoy's JSON, whole.")
+    ] = Output.short,
+    json: Annotated[bool, typer.Option("--json", help="As -o json.")] = False,
     lab: _Lab = None,
 ) -> None:
-    """The listeners, routes, clusters or endpoints that a proxy has, as it says itself.
+    """The listeners, routes, clusters or endpoints that a proxy has, as it says itself; or all.
 
-    Example: meshnet proxy-config frontend routes
+    Example: meshnet proxy-config frontend endpoints --fqdn backend.istio.apps.internal
     """
     from meshnet.cli import proxy_lookup
-    from meshnet.cli.proxy_tables import TABLES
+    from meshnet.cli.proxy_tables import TABLES, is_for
     from meshnet.cli.tables import table
     from meshnet.proxy import dump
 
     found = proxy_lookup.find(_chosen(lab), proxy)
-    items = [one for one in dump.has(found.dump(), kind.value) if name in one.name]
-    if json:
-        print(jsons.dumps([one.body for one in items], indent=2))
+    whole = found.dump()
+    kinds = list(dump.KINDS) if kind is Kind.all else [kind.value]
+    items = {
+        key: [
+            one
+            for one in dump.has(whole, key)
+            if name in one.name and is_for(key, one, fqdn.lower(), port)
+        ]
+        for key in kinds
+    }
+    if json or output is Output.json:
+        bodies = {key: [one.body for one in some] for key, some in items.items()}
+        print(jsons.dumps(bodies if kind is Kind.all else bodies[kind.value], indent=2))
         return
-    heads, rows = TABLES[kind.value]
-    table(heads, [row for one in items for row in rows(one)])
+    for number, (key, some) in enumerate(items.items()):
+        heads, rows = TABLES[key]
+        if number:
+            print()
+        table(heads, [row for one in some for row in rows(one)])
 
 
 def proxy_status(
@@ -65,8 +93,9 @@ def proxy_status(
 ) -> None:
     """Which proxies have what Pilot wants them to have; of one PROXY, what differs.
 
-    in step: acknowledged. stale: sent, or to be sent, and not acknowledged yet, or rejected.
-    not asked: the proxy wants none. away: not connected. Status 1 where PROXY differs.
+    in step: acknowledged. stale: sent, or to be sent, and not acknowledged yet. rejected: some
+    of it was refused, and is held back until it differs. not asked: the proxy wants none. away:
+    not connected. Status 1 where PROXY differs.
 
     Example: meshnet proxy-status frontend/0
     """

@@ -69,6 +69,20 @@ def _action(route: Mapping[str, Any]) -> str:
     return str(action.get("cluster", ""))
 
 
+def is_for(kind: str, item: Item, fqdn: str, port: int) -> bool:
+    """Whether a resource is for a host (lower case) and a port; "" and 0: any."""
+    if kind == "routes":
+        hosts = [d for host in item.body.get("virtual_hosts", ()) for d in host.get("domains", ())]
+        named = fqdn in (item.name, *hosts) or item.name.endswith(f"||{fqdn}")
+        return (not fqdn or named) and (not port or item.name.startswith(f"outbound|{port}|"))
+    if kind == "listeners":
+        targets = [row[2].rpartition("|")[2] for row in _listeners(item)]
+        numbered = address(item.body).rpartition(":")[2] == str(port)
+        return (not fqdn or fqdn in targets) and (not port or numbered)
+    parts = item.name.split("|")  # outbound|PORT|SUBSET|HOST
+    return (not fqdn or parts[-1] == fqdn) and (not port or parts[1:2] == [str(port)])
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[Item], Iterator[_Row]]]] = {
     "clusters": (("cluster", "type", "connect timeout", "state", "version"), _clusters),
     "endpoints": (("endpoint", "health", "weight", "cluster"), _endpoints),

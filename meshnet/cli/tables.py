@@ -81,6 +81,8 @@ def _proxies(found: dict[str, Any]) -> None:
     for name, pilot in found["pilots"].items():
         for p in (pilot or {"proxies": []})["proxies"]:
             step = "in step" if p["in_step"] else "stale" if p["connected"] else "away"
+            if p["held_back"]:
+                step = "rejected " + ", ".join(one["name"] for one in p["held_back"])
             parts = p["id"].split("~")  # router~ADDRESS~NODE~x
             proxy = parts[2] if len(parts) == 4 else names.get(p["id"], p["id"])
             rows.append((proxy, name, step, p["pushes"], p["rejected"], p["last_error"]))

@@ -15,11 +15,12 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from meshnet.kernel.bpf.datapath import VipServices
 from meshnet.model.errors import InputError
+from meshnet.pilot import metrics
 from meshnet.pilot.views import Views
 from meshnet.proxy import dump
 from meshnet.wire import ads_server, proxies, runtime
@@ -41,9 +42,10 @@ class Config:
         mcp_addr: Copilot's MCP source, host:port.
         ads_listen: host:port for ingress proxies, or empty.
         proxies_dir: directory where the cell announces its sidecars, or empty.
-        status_socket: unix socket that answers GET /status; GET /proxies/ID with what Pilot
-            wants that proxy to have; GET /proxies/ID/hidden/VIP/PORT with the apps there that it
-            is shown no route to.
+        status_socket: unix socket that answers GET /status; GET /metrics; GET /proxies/ID with
+            what Pilot wants that proxy to have; GET /proxies/ID/hidden/VIP/PORT with the apps
+            there that it is shown no route to.
+        metrics_listen: host:port that answers GET /metrics, or empty.
         pin_dir: where the cell pins the maps of `kernel` mode, or empty.
         tls: mutual TLS with Copilot and with ingress proxies; None = plain.
     """
@@ -54,6 +56,7 @@ class Config:
     ads_listen: str = ""
     proxies_dir: str = ""
     pin_dir: str = ""
+    metrics_listen: str = ""
     tls: Tls | None = None
 
 
@@ -143,6 +146,17 @@ class Pilot:
             self._servers[guid] = (sidecar, server)
         return self._servers.keys() == wanted.keys()
 
+    def metrics(self) -> Starlette:
+        """The ASGI application of the metrics' address."""
+        return Starlette(routes=[self._metrics()])
+
+    def _metrics(self) -> Route:
+        async def answer(request: Request) -> PlainTextResponse:
+            text = metrics.text(self._registry, self._sink.received_bytes)
+            return PlainTextResponse(text, media_type=metrics.CONTENT_TYPE)
+
+        return Route("/metrics", answer)
+
     def status(self) -> Starlette:
         """The ASGI application behind the status socket."""
 
@@ -171,6 +185,7 @@ class Pilot:
         return Starlette(
             routes=[
                 Route("/status", status),
+                self._metrics(),
                 Route("/proxies/{proxy}", wanted),
                 Route("/proxies/{proxy}/hidden/{address}/{port:int}", hidden),
             ]
@@ -183,6 +198,10 @@ async def serve(config: Config) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runtime.serve_asgi(pilot.status(), uds=config.status_socket))
         tasks.create_task(runtime.keep_trying(pilot.follow, "Copilot's MCP"))
+        if config.metrics_listen:
+            host, _, port = config.metrics_listen.rpartition(":")
+            app = pilot.metrics()
+            tasks.create_task(runtime.serve_asgi(app, host=host, port=int(port)))
         if config.ads_listen:
             tasks.create_task(pilot.serve_routers())
         if config.pin_dir:

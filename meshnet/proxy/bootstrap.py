@@ -8,6 +8,8 @@ from typing import Any
 
 METRICS_PORT = 15090
 METRICS_PATH = "/stats/prometheus"
+# A route table a host, or a VIP: with counters of its own each takes a third more memory.
+_NOT_COUNTED = [{"contains": ".rds."}]
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 _MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network"
@@ -65,6 +67,7 @@ def envoy_bootstrap(
     source = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": node_id, "cluster": cluster},
+        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": _NOT_COUNTED}}},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "dynamic_resources": {"ads_config": ads, "lds_config": source, "cds_config": source},
         "static_resources": {

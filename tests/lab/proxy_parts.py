@@ -80,6 +80,7 @@ class App:
 
     def __init__(self, space: str, name: str, address: str, script: Iterable[int] = ()) -> None:
         self.name, self.address, self.seen = name, address, 0
+        self.delay = 0.0  # seconds that an answer takes
         self.headers: dict[str, str] = {}
         self._script = tuple(script)
         self._lock = threading.Lock()
@@ -95,6 +96,7 @@ class App:
 
             def do_GET(self) -> None:
                 status, body = app.answer(dict(self.headers)), app.name.encode()
+                time.sleep(app.delay)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

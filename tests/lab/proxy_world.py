@@ -48,7 +48,7 @@ class World:
     """The whole chain. `start` returns when every proxy is in step."""
 
     def __init__(self, name: str, api_type: str = "DELTA_GRPC") -> None:
-        self.space, self._api_type = name, api_type
+        self.space, self.api_type = name, api_type
         self.dir = Path(tempfile.mkdtemp(prefix="mn-"))
         self.dir.chmod(0o755)  # Envoy runs as another user
         self.apps: list[App] = []
@@ -159,7 +159,7 @@ class World:
             ads_target=where["ads_target"],
             metrics_address=where["metrics_address"],
         )
-        bootstrap["dynamic_resources"]["ads_config"]["api_type"] = self._api_type
+        bootstrap["dynamic_resources"]["ads_config"]["api_type"] = self.api_type
         config = directory / "bootstrap.json"
         config.write_text(json.dumps(bootstrap))
         netns.sysctl(self.space, {"net.ipv4.ip_unprivileged_port_start": 0})

@@ -84,6 +84,24 @@ def test_a_mapped_route_is_200_an_unknown_host_404_and_a_stopped_app_503(world: 
     world.until(404, shop)
 
 
+def test_a_wildcard_takes_what_no_route_of_its_own_takes(world: World) -> None:
+    below, (wide, own, path) = host("wild"), (name("p") for _ in range(3))
+    apps = {process: world.app(process, address()) for process in (wide, own, path)}
+    world.route(f"*.{below}", {wide: 1})
+    world.route(f"own.{below}", {own: 1})
+    world.route(f"path.{below}", {path: 1}, "/only")
+    world.until(200, f"path.{below}", "/only")
+    world.until(200, f"own.{below}")
+    asked = ((f"own.{below}", "/"), (f"OTHER.{below}:80", "/"), (f"a.b.{below}", "/"),
+             (f"path.{below}", "/only/x"), (f"path.{below}", "/else"))  # fmt: skip
+    assert [world.get(*one)[1] for one in asked] == [own, wide, wide, path, wide]
+    assert world.get(below)[0] == 404
+    # What chose the table is nobody's business but the proxy's.
+    assert not {"x-meshnet-host"} & {key for app in apps.values() for key in app.headers}
+    for strange in ("", ".", "..", "a" * 300 + f".{below}", ".".join("a" * 200), "[::1]:80"):
+        assert world.get(strange)[0] in (400, 404), strange
+
+
 def test_a_change_through_grpc_is_served_at_once(world: World) -> None:
     process = name("p")
     world.app(process, address())

@@ -132,18 +132,22 @@ def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"guid": "i" * 36, "app_guid": "a" * 36, "index": 10, "state": "RUNNING", "mode": "ebpf",
            "sockmap": True, "address": "10.255.1.2", "host_port": 61000}  # fmt: skip
     proxy = {"id": "i" * 36, "in_step": True, "connected": True, "pushes": 1, "rejected": 0,
-             "last_error": ""}  # fmt: skip
+             "last_error": "", "held_back": []}  # fmt: skip
+    refused = {"service": "CDS", "name": "outbound|8080|x|y", "error": "no"}
+    router = {**proxy, "id": "router~1.2.3.4~router-1~x", "held_back": [refused]}
     found = {
         "lab": "x",
         "daemons": [],
         "lb": {},
         "cells": {"cell-1": {"instances": [row, {**row, "index": 2}], "counters": {}}, "b": None},
-        "pilots": {"cell-1": {"proxies": [proxy, {**proxy, "id": "router~1.2.3.4~router-1~x"}]}},
+        "pilots": {"cell-1": {"proxies": [proxy, router]}},
         "apps": {"a" * 36: "hello"},
         "copilot": {"control": None},
     }
     tables.show_status(found)
-    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
+    text = capsys.readouterr().out
+    assert "rejected outbound|8080|x|y" in text
+    lines = [line.split()[0] for line in text.splitlines() if line]
     assert lines[3:5] == ["hello/2", "hello/10"]
     assert "router-1" in lines and "ebpf sockmap" not in lines
     tables.show_status({**found, "apps": {}})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshnet.cli.proxy_tables import is_for
 from meshnet.proxy import dump, envoy
 from meshnet.proxy.config import Inbound
 from meshnet.proxy.xds import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, resource
@@ -155,3 +156,31 @@ def test_routes_that_only_a_draining_listener_has_are_no_difference(
         }
     )
     assert bool(dump.difference(pilot, shown)["routes"]) is differs
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fqdn", "port", "said"),
+    [
+        ("clusters", "outbound|8080|guid|b.internal", "b.internal", 8080, True),
+        ("clusters", "outbound|8080|guid|b.internal", "b.internal", 81, False),
+        ("clusters", "outbound|8080|guid|b.internal", "other", 0, False),
+        ("clusters", "inbound", "", 8080, False),
+        ("endpoints", "outbound|8080|guid|b.internal", "", 0, True),
+        ("routes", "outbound|8080||b.internal", "b.internal", 8080, True),
+        ("routes", "shop.x", "shop.x", 0, True),
+        ("routes", "shop.x", "b.internal", 0, False),
+    ],
+)
+def test_what_is_for_a_host_and_a_port(
+    kind: str, name: str, fqdn: str, port: int, said: bool
+) -> None:
+    assert is_for(kind, dump.Item(name, "1", "active", {}), fqdn, port) is said
+
+
+def test_a_listener_is_for_its_port_and_the_host_of_its_table() -> None:
+    manager = {"rds": {"route_config_name": "outbound|8080||b.internal"}}
+    where = {"socket_address": {"address": "127.128.0.1", "port_value": 8080}}
+    body = {"address": where, "filter_chains": [{"filters": [{"typed_config": manager}]}]}
+    one = dump.Item("127.128.0.1_8080", "1", "active", body)
+    assert is_for("listeners", one, "b.internal", 8080) and is_for("listeners", one, "", 0)
+    assert not is_for("listeners", one, "c.internal", 0) and not is_for("listeners", one, "", 81)
