@@ -41,27 +41,33 @@ UNKNOWN_TEXT = (
     "is there a network policy for it, and a route?\n"
 )
 SCOPE_HEADER = "x-meshnet-host"
-# A table is chosen by exact bytes, hosts are not: lower case, no port, and where there is no route
-# the wildcards above, nearest first, as Cloud Foundry's routers do. A host has 10 dots at most
-# tried, for each costs a look-up.
+# A table is chosen by exact bytes, hosts are not: lower case, no port.
 _CHOOSER = f"""
 function envoy_on_request(handle)
   local headers = handle:headers()
   local host = string.lower(headers:get(":authority") or "")
-  host = string.gsub(host, ":%d+$", "")
-  headers:replace("{SCOPE_HEADER}", host)
+  headers:replace("{SCOPE_HEADER}", (string.gsub(host, ":%d+$", "")))
   handle:clearRouteCache()
-  if #host > 253 then return end
-  for _ = 1, 10 do
-    handle:metadata()  -- the route is looked up when somebody wants something of it
-    if handle:streamInfo():routeName() ~= "" then return end
-    host = string.match(host, "^[^.]*%.(.+)$")
-    if host == nil then return end
-    headers:replace("{SCOPE_HEADER}", "*." .. host)
-    handle:clearRouteCache()
-  end
 end
 """
+# Where there is no route, the wildcard one level above, as Cloud Foundry's routers do. A filter of
+# its own for each level: metadata() is what looks a route up, and does so once in a filter.
+_WIDENER = f"""
+function envoy_on_request(handle)
+  handle:metadata()
+  if handle:streamInfo():routeName() ~= "" then return end
+  local headers = handle:headers()
+  local host = headers:get("{SCOPE_HEADER}") or ""
+  local above = string.match(host, "^[^.]*%.(.+)$")
+  if above ~= nil and string.sub(host, 1, 1) == "*" then
+    above = string.match(above, "^[^.]*%.(.+)$")
+  end
+  if above == nil then return end
+  headers:replace("{SCOPE_HEADER}", "*." .. above)
+  handle:clearRouteCache()
+end
+"""
+_LEVELS = 4
 
 
 def socket_address(address: str, port: int) -> Any:
@@ -103,7 +109,7 @@ def _chain(name: str, message: Any) -> Any:
 
 def _http(config: HttpListener) -> Any:
     by_host = config.table == BY_HOST
-    manager = _manager(config.name.replace(".", "_"), [_chooser()] if by_host else [])
+    manager = _manager(config.name.replace(".", "_"), _choosers() if by_host else [])
     if by_host:
         manager.scoped_routes.CopyFrom(_scoped(config.name))
     else:
@@ -127,11 +133,16 @@ def _scoped(name: str) -> Any:
     return scoped
 
 
-def _chooser() -> Any:
-    code = base_pb2.DataSource(inline_string=_CHOOSER)
-    return hcm_pb2.HttpFilter(
-        name="envoy.filters.http.lua", typed_config=_any(lua_pb2.Lua(default_source_code=code))
-    )
+def _choosers() -> list[Any]:
+    return [
+        hcm_pb2.HttpFilter(
+            name=f"meshnet.host.{level}",
+            typed_config=_any(
+                lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=code))
+            ),
+        )
+        for level, code in enumerate([_CHOOSER, *[_WIDENER] * _LEVELS])
+    ]
 
 
 def _outbound(config: Outbound) -> Any:
