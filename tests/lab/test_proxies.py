@@ -98,7 +98,7 @@ def test_a_wildcard_takes_what_no_route_of_its_own_takes(world: World) -> None:
     assert world.get(below)[0] == 404
     # What chose the table is nobody's business but the proxy's.
     assert not {"x-meshnet-host"} & {key for app in apps.values() for key in app.headers}
-    for strange in ("", ".", "..", "a" * 300 + f".{below}", ".".join("a" * 200), "[::1]:80"):
+    for strange in ("", ".", "..", "a" * 300 + ".nowhere.x", ".".join("a" * 200), "[::1]:80"):
         assert world.get(strange)[0] in (400, 404), strange
 
 
