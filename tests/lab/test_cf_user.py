@@ -99,7 +99,7 @@ def test_from_login_to_delete(stage: Stage, cf: Cf, organization: str, tmp_path:
     cf(f"map-route till {INTERNAL} -n till")
     cf(f"map-route desk {EXTERNAL} -n desk")
     inner = f"http://desk.{EXTERNAL}/proxy/till.{INTERNAL}:8080/"
-    stage.until(inner, lambda status: status == 503)
+    stage.until(inner, lambda status: status in (404, 503))  # hidden by Pilot, or cut by the cell
     cf("add-network-policy desk till")
     stage.until(inner, lambda status: status == 200)
     assert "till" in cf("network-policies")
