@@ -112,6 +112,10 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
             "token_keys": str(paths.token_keys / PUBLIC),
             "uaa_secret": secrets.internal_password,
         },
+        "logcache": {
+            "capi_url": f"https://{ip}:9023",
+            "token_keys": str(paths.token_keys / PUBLIC),
+        },
         "capi": _capi(topology, paths, secrets, store["capi"]),
     }
     found = [Daemon(node, room, {"listen_host": ip, **c}) for room, c in rooms.items()]
@@ -148,6 +152,8 @@ def _capi(topology: Topology, paths: Paths, secrets: Secrets, store: str) -> dic
         "bbs_url": f"https://{ip}:8889",
         "policy_url": f"https://{ip}:4002",
         "policy_internal_url": f"https://{ip}:4003",
+        "log_cache_url": f"https://{ip}:8083",
+        "log_cache_addr": f"{ip}:8080",
         "token_key_dir": str(paths.token_keys),
         "users": dict(topology.users),
         "internal_user": "internal_user",
@@ -210,6 +216,7 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str, most: int) -
         "lease_url": f"https://{ip}:4103",
         "bbs_url": f"https://{ip}:8889",
         "policy_internal_url": f"https://{ip}:4003",
+        "log_cache_addr": f"{ip}:8080",
         "run_dir": str(run_dir),
         "pin_dir": str(pin_dir),
         "ledger": str(paths.cell_ledger(name)),

@@ -1,4 +1,4 @@
-"""The Cloud Controller's ASGI application: its routers and the policy proxy."""
+"""The Cloud Controller's ASGI application: its routers, and what it passes on."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ _MODULES = (
     *(domains_api, routes_api, destinations_api, v2_api),
 )
 _POLICY = "/networking/{rest:path}"
+_LOG_CACHE = ("/api/v1/{rest:path}", "/v1/read/{rest:path}")
 
 
 def application(service: Service) -> FastAPI:
@@ -62,6 +63,8 @@ def application(service: Service) -> FastAPI:
     for module in _MODULES:
         app.include_router(module.router)
     app.add_api_route(_POLICY, _policy, methods=["GET", "POST"], include_in_schema=False)
+    for path in _LOG_CACHE:
+        app.add_api_route(path, _log_cache, methods=["GET"], include_in_schema=False)
     error_answers.install(app)
     app.add_middleware(Limits)
     app.add_middleware(RequestId)
@@ -70,13 +73,22 @@ def application(service: Service) -> FastAPI:
 
 async def _policy(request: Request, service: Svc) -> Response:
     """The policy server's external API, at this origin as in CF."""
+    return await _passed_on(request, service.policy, "the policy server")
+
+
+async def _log_cache(request: Request, service: Svc) -> Response:
+    """log-cache's read API: its own name resolves to this address."""
+    return await _passed_on(request, service.log_cache, "log-cache")
+
+
+async def _passed_on(request: Request, to: httpx.AsyncClient, who: str) -> Response:
     headers = {
         name: value
         for name in ("authorization", "content-type")
         if (value := request.headers.get(name))
     }
     try:
-        reply = await service.policy.request(
+        reply = await to.request(
             request.method,
             request.url.path,
             params=request.query_params,
@@ -84,6 +96,6 @@ async def _policy(request: Request, service: Svc) -> Response:
             headers=headers,
         )
     except httpx.HTTPError:
-        return JSONResponse({"error": "the policy server does not answer"}, status_code=503)
+        return JSONResponse({"error": f"{who} does not answer"}, status_code=503)
     kind = reply.headers.get("content-type", "application/json")
     return Response(reply.content, status_code=reply.status_code, media_type=kind)

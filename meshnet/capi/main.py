@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.capi.app import application
+from meshnet.capi.logs import Logs
 from meshnet.capi.permissions import READ_ONLY
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
@@ -19,6 +20,7 @@ from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.copilot_client import CopilotClient
 from meshnet.wire.http_client import http_client
+from meshnet.wire.log_cache_client import LogCacheClient
 from meshnet.wire.tls import Tls
 
 FIRST_ORGANIZATION, FIRST_SPACE = "system", "dev"
@@ -45,6 +47,8 @@ class Config:
     bbs_url: str
     policy_url: str
     policy_internal_url: str
+    log_cache_url: str
+    log_cache_addr: str
     token_key_dir: str
     internal_user: str
     internal_password: str
@@ -85,12 +89,15 @@ async def _serve(config: Config, store: Store) -> None:
         internal_password=config.internal_password,
         policy=http_client(config.policy_internal_url, tls),
     )
+    logs = Logs(LogCacheClient(config.log_cache_addr, tls))
     service = Service(
         records=records,
         sync=sync,
         tokens=Tokens(KeyRing.open(config.token_key_dir), records.uaa),
         bbs=bbs,
         policy=http_client(config.policy_url, tls, timeout=10.0),
+        log_cache=http_client(config.log_cache_url, tls, timeout=10.0),
+        logs=logs,
         droplet_dir=droplet_dir,
         internal_login=(config.internal_user, config.internal_password),
     )
@@ -101,6 +108,8 @@ async def _serve(config: Config, store: Store) -> None:
             tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=tls, mutual=mutual))
         service.resume()
         tasks.create_task(sync.heal())
+        crashes = runtime.keep_trying(lambda: logs.report_crashes(bbs), "BBS's events")
+        tasks.create_task(crashes)
         tasks.create_task(service.deployer.run())
         await asyncio.sleep(0)
         runtime.notify_ready()

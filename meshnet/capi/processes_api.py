@@ -158,7 +158,8 @@ async def _stats(service: Service, app: App) -> dict[str, Any]:
         lrps = await service.bbs.actual_lrps(process_guid=app.process_guid)
     except PeerError as exc:
         raise unavailable("Stats server temporarily unavailable.") from exc
-    return {"resources": stats.rows(coming, lrps, {}, time.time_ns())}
+    usage = await service.logs.usage(app.guid, lrps)
+    return {"resources": stats.rows(coming, lrps, usage, time.time_ns())}
 
 
 @router.get("/v3/processes/{guid}/stats")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from meshnet.capi.bits import Bits
 from meshnet.capi.deployer import Deployer
 from meshnet.capi.errors import invalid_token, unauthenticated, unprocessable
+from meshnet.capi.logs import Logs
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.records import Records
 from meshnet.capi.stager import Stager
@@ -33,6 +34,8 @@ class Service:
     tokens: Tokens
     bbs: BbsClient
     policy: httpx.AsyncClient
+    log_cache: httpx.AsyncClient
+    logs: Logs
     droplet_dir: Path
     internal_login: tuple[str, str]
 
@@ -44,7 +47,7 @@ class Service:
     @cached_property
     def stager(self) -> Stager:
         """Makes droplets of packages."""
-        return Stager(self.records, self.bits)
+        return Stager(self.records, self.bits, self.logs)
 
     @cached_property
     def deployer(self) -> Deployer:

@@ -12,6 +12,8 @@ from meshnet.capi.app_records import Build, Droplet
 from meshnet.capi.archives import BadArchive
 from meshnet.capi.bits import Bits
 from meshnet.capi.errors import ApiError
+from meshnet.capi.logs import STAGING as STG
+from meshnet.capi.logs import Logs
 from meshnet.capi.records import Records
 
 log = logging.getLogger("meshnet")
@@ -22,8 +24,8 @@ _AT_ONCE = 2  # each is a thread that compresses
 class Stager:
     """Stages builds; the record says how one ended."""
 
-    def __init__(self, records: Records, bits: Bits) -> None:
-        self._records, self._bits = records, bits
+    def __init__(self, records: Records, bits: Bits, logs: Logs) -> None:
+        self._records, self._bits, self._logs = records, bits, logs
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -59,6 +61,7 @@ class Stager:
                 f" push with -b {staging.BINARY} and a start command, or push a droplet",
             )
             return
+        self._logs.say(build.app, STG, f"Staging package {build.package}")
         package = self._records.packages.find(build.package)
         if package is None or not package.sha256:
             self._failed(build, "StagingError - The package is gone")
@@ -84,8 +87,10 @@ class Stager:
                 self._records.droplets.put(droplet, tx)
                 done = replace(build, state=STAGED, droplet=droplet.guid)
                 self._records.builds.put(done, tx)
+        self._logs.say(build.app, STG, f"Staging complete: droplet {droplet.guid}")
 
     def _failed(self, build: Build, error: str) -> None:
         log.info("build %s failed: %s", build.guid, error)
+        self._logs.say(build.app, STG, error, error=True)
         if self._records.builds.find(build.guid):
             self._records.builds.put(replace(build, state=FAILED, error=error))

@@ -12,9 +12,11 @@ from typing import Any
 
 from meshnet.cell import network, record
 from meshnet.cell.config import FIRST_APP_UID, Config
+from meshnet.cell.envelopes import usage_envelope
 from meshnet.cell.host_ports import HostPorts
 from meshnet.cell.instance import RETRY_SECONDS, Instance, Tools
 from meshnet.cell.plan import plan, plan_healing
+from meshnet.cell.process import MIB
 from meshnet.cell.record import Names, Record, lowest_free
 from meshnet.cell.threads import in_thread
 from meshnet.kernel import links
@@ -28,6 +30,7 @@ from meshnet.wire.lease_api import Lease
 
 log = logging.getLogger("meshnet")
 
+USAGE_SECONDS = 5.0
 PRESENCE_SECONDS, PRESENCE_TTL_SECONDS = 3.0, 15
 _HEAL_SECONDS = 1.0
 _GUID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a part of files' names
@@ -108,6 +111,28 @@ class Agent:
         finally:
             loop.remove_reader(watch.fileno())
             watch.close()
+
+    async def send_logs(self) -> None:
+        """Hand on what instances log."""
+        await self._tools.forwarder.run()
+
+    async def measure(self) -> None:
+        """Tell log-cache what each instance uses, and end those that use more disk than they may.
+
+        Memory needs no watching: the kernel ends what exceeds its limit.
+        """
+        while True:
+            began, found = time.monotonic(), list[Any]()
+            for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
+                with contextlib.suppress(NotFound):
+                    usage = await in_thread(instance.meter.read)
+                    origin = next(iter(instance.origins().values()))
+                    found.append(usage_envelope(origin, usage, time.time_ns()))
+                    if usage.disk > usage.disk_quota > 0:
+                        instance.fail(f"disk quota of {usage.disk_quota // MIB}M exceeded")
+            if found:
+                await self._tools.log_cache.send(found)
+            await asyncio.sleep(max(0.0, USAGE_SECONDS - (time.monotonic() - began)))
 
     async def learn_tags(self) -> None:
         """Tell the programs the tags that the policy server could not be asked for before."""

@@ -37,6 +37,7 @@ class Config:
     routers: list[str]
     lease_url: str
     bbs_url: str
+    log_cache_addr: str
     policy_internal_url: str
     run_dir: str
     pin_dir: str

@@ -12,19 +12,23 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from meshnet.cell import containers, endings, network, record
 from meshnet.cell.config import APP_PORT, Config
 from meshnet.cell.droplets import Droplets, unpack
 from meshnet.cell.endings import watching
+from meshnet.cell.envelopes import Origin
 from meshnet.cell.environment import environment, start_command
+from meshnet.cell.forwarder import Forwarder
 from meshnet.cell.journal import Journal
 from meshnet.cell.modes import Modes
 from meshnet.cell.monitor import Crashed, Monitor
 from meshnet.cell.process import process
 from meshnet.cell.record import Names, Record
 from meshnet.cell.threads import in_thread
+from meshnet.cell.usage import Meter
 from meshnet.kernel import oci
 from meshnet.kernel.bpf.datapath import CellDatapath
 from meshnet.kernel.iptables import Iptables
@@ -34,6 +38,7 @@ from meshnet.model.modes import OFF, Redirection
 from meshnet.model.patience import patient
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.log_cache_client import LogCacheClient
 from meshnet.wire.policy_client import PolicyClient
 
 log = logging.getLogger("meshnet")
@@ -57,6 +62,8 @@ class Tools:
     slots: asyncio.Semaphore
     seats: asyncio.Semaphore
     modes: Modes
+    log_cache: LogCacheClient
+    forwarder: Forwarder
 
 
 class Instance:
@@ -75,17 +82,26 @@ class Instance:
         self._journal = Journal(names.cell_log, rec.index)
         place = (names.netns, rec.address)
         self._monitor = Monitor(self.process, place, self._journal, self._check_alive)
-        self._stop = asyncio.Event()
+        self.meter = Meter(names.app_cgroup, names.home, self.process)
+        self._stop, self._failed = asyncio.Event(), asyncio.Event()
+        self._failure = ""
         self._ended = False  # and its log says how
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, *, adopt: bool = False) -> None:
         """Start it, or take over what an earlier agent started."""
+        for path, origin in self.origins().items():
+            self._tools.forwarder.follow(self.record.guid, path, origin)
         self._task = asyncio.create_task(self._live(adopt))
 
     def stop(self) -> None:
         """End it politely; BBS wants it no longer."""
         self._stop.set()
+
+    def fail(self, why: str) -> None:
+        """End it as crashed: it broke a rule."""
+        self._failure = why
+        self._failed.set()
 
     async def _live(self, adopt: bool) -> None:
         why = ""
@@ -109,6 +125,28 @@ class Instance:
             await report
         self._finished(self)
 
+    def origins(self) -> dict[Path, Origin]:
+        """Whose lines are in each of its log files: the app's own, and what the cell says."""
+        rec, names = self.record, Names(self._tools.config, self.record)
+        tags = {
+            **self.process.tags,
+            "origin": "rep",
+            "ip": self._tools.config.underlay_ip,
+            "cell_id": self._tools.config.cell_id,
+            "process_id": rec.app_guid,
+            "process_type": "web",
+            "process_instance_id": rec.guid,
+            "instance_id": str(rec.index),
+        }
+
+        def origin(source_type: str) -> Origin:
+            return Origin(self.process.log_guid, str(rec.index), source_type, tags)
+
+        return {
+            names.app_log: origin(self.process.log_source),
+            names.cell_log: origin(""),
+        }
+
     async def _end(self) -> None:
         """Stop what still runs, politely, and take everything away."""
         self._say(f"stopping instance {self.record.guid}")
@@ -120,6 +158,7 @@ class Instance:
         self.app = self.sidecar = None
         await endings.remove(self._tools.config, self.record, self._tools.datapath)
         self._say(f"successfully destroyed container for instance {self.record.guid}")
+        self._tools.forwarder.ended(self.record.guid)
 
     def _say(self, text: str) -> None:
         self._journal.out(self.process.cell_source, f"Cell {self._tools.config.cell_id} {text}")
@@ -285,11 +324,15 @@ class Instance:
             await self.redirect(wanted)
         healthy = asyncio.create_task(self._monitor.stay_healthy())
         ended = asyncio.Event()
-        waits = {asyncio.create_task(e.wait()) for e in (ended, self._stop)}
+        events = (ended, self._stop, self._failed)
+        waits = {asyncio.create_task(event.wait()) for event in events}
         try:
             with watching((self.app, self.sidecar), ended):
                 while not self._stop.is_set():
                     await self._check_alive()
+                    if self._failed.is_set():
+                        self._journal.err(self.process.cell_source, self._failure)
+                        raise Crashed(self._failure)
                     watched = waits if healthy.done() else {*waits, healthy}
                     await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                     if healthy.done() and not self._stop.is_set():

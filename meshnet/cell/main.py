@@ -18,6 +18,7 @@ from meshnet.cell.agent import Agent
 from meshnet.cell.config import GATEWAY, Config
 from meshnet.cell.droplets import Droplets
 from meshnet.cell.environment import LAUNCHER_SCRIPT
+from meshnet.cell.forwarder import Forwarder
 from meshnet.cell.instance import Tools
 from meshnet.cell.modes import Modes
 from meshnet.cell.overlay import Overlay
@@ -28,6 +29,7 @@ from meshnet.model.modes import Redirection
 from meshnet.wire import runtime
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.lease_api import Lease
+from meshnet.wire.log_cache_client import LogCacheClient
 from meshnet.wire.policy_client import PolicyClient
 
 log = logging.getLogger("meshnet")
@@ -50,6 +52,7 @@ def _tools(config: Config) -> Tools:
     datapath.set_routers(config.routers)
     iptables = Iptables()
     iptables.warm_up()
+    log_cache = LogCacheClient(config.log_cache_addr, config.tls)
     return Tools(
         config=config,
         bbs=BbsClient(config.bbs_url, config.tls),
@@ -61,6 +64,8 @@ def _tools(config: Config) -> Tools:
         slots=asyncio.Semaphore(_AT_ONCE),
         seats=asyncio.Semaphore(2 * _AT_ONCE),
         modes=Modes(config),
+        log_cache=log_cache,
+        forwarder=Forwarder(config, log_cache),
     )
 
 
@@ -119,6 +124,8 @@ async def serve(config: Config) -> None:
                 (agent.write_host_ports, "host ports"),
                 (agent.heal_links, "link news"),
                 (agent.learn_tags, "policy tags"),
+                (agent.send_logs, "logs"),
+                (agent.measure, "metrics"),
                 (overlay.follow, "leases"),
             ):
                 tasks.create_task(runtime.keep_trying(session, what))

@@ -18,6 +18,7 @@ ROOMS = {
     "policy-agent": "meshnet.policy.agent_main",
     "copilot": "meshnet.copilot.main",
     "capi": "meshnet.capi.main",
+    "logcache": "meshnet.logcache.main",
     "pilot": "meshnet.pilot.main",
     "dns": "meshnet.dns.main",
     "cell": "meshnet.cell.main",

@@ -30,12 +30,14 @@ from meshnet.kernel.iptables import Iptables
 from meshnet.model.errors import PeerError
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.log_cache_client import LogCacheClient
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 CONTROL, ROUTER, STRANGER, CELL = "10.0.16.2", "10.0.16.11", "10.0.16.99", "10.0.16.21"
 DROPLETS_PORT = 8000
 ENVOY = "/usr/local/lib/meshnet/envoy-1.40.0/envoy"
+LOG_CACHE = f"{CONTROL}:8080"
 BBS, LEASE, POLICY = (f"http://{CONTROL}:{port}" for port in (8889, 4103, 4003))
 _RUN = "import sys; from meshnet.cli.run import main; sys.exit(main(sys.argv[1:]))"
 
@@ -175,7 +177,8 @@ class World:
         KeyRing.open(self.dir / "keys")
         policy = {"capi_url": "http://x", "token_keys": str(self.dir / "keys" / PUBLIC)}
         self.run("policy", {**ip, **store("policy"), **policy})
-        self.run("copilot", {**ip, **store("copilot"), "bbs_url": BBS})
+        self.run("logcache", {**ip, **policy})
+        self.run("copilot", {**ip, **store("copilot"), "bbs_url": BBS, "policy_url": POLICY})
         (self.dir / "cell" / "proxies").mkdir(exist_ok=True)
         pilot = {
             "node_name": "cell-1",
@@ -211,6 +214,7 @@ class World:
             "lease_url": LEASE,
             "bbs_url": BBS,
             "policy_internal_url": POLICY,
+            "log_cache_addr": LOG_CACHE,
             "run_dir": str(self.dir / "cell"),
             "pin_dir": str(self.bpf / "cell-1"),
             "ledger": str(self.dir / "cell.ledger"),
@@ -252,6 +256,28 @@ class World:
                 return await work(client)
 
         return netns.run(self.control, lambda: asyncio.run(call()))
+
+    def envelopes(self, guid: str, kind: str = "LOG") -> list[Any]:
+        """What log-cache has of an app, oldest first; nothing while it is away."""
+
+        async def call() -> list[Any]:
+            client = LogCacheClient(LOG_CACHE)
+            try:
+                return (await client.read(guid, start=0, kind=kind))[::-1]
+            except PeerError:
+                return []
+            finally:
+                await client.close()
+
+        return netns.run(self.control, lambda: asyncio.run(call()))
+
+    def said(self, guid: str) -> list[str]:
+        """The lines log-cache has of an app, as the cf CLI shows them."""
+        return [
+            f"[{e.tags['source_type']}/{e.instance_id}] "
+            f"{'ERR' if e.log.type else 'OUT'} {e.log.payload.decode()}"
+            for e in self.envelopes(guid)
+        ]
 
     def droplet(self, name: str = "app", source: str = APP) -> tuple[str, str]:
         """(address, sha256) of a droplet that holds app/app.py."""

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = {"cli", "bench", "inspect", "netns_lab"}
-ROOMS = {"capi", "bbs", "copilot", "pilot", "policy", "cell", "dns", "ingress", "lease", "observe"}
+ROOMS = {
+    *("capi", "bbs", "copilot", "pilot", "policy", "cell", "dns", "ingress", "lease", "observe"),
+    "logcache",
+}
 LOWER = {"wire", "kernel", "store", "proxy"}
 MAY_IMPORT = {
     **{name: TOP | ROOMS | LOWER | {"model"} for name in TOP},

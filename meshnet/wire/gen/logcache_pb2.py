@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from meshnet.wire.gen import loggregator_pb2 as meshnet_dot_wire_dot_gen_dot_loggregator__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmeshnet/wire/gen/logcache.proto\x12\x0blogcache.v1\x1a\"meshnet/wire/gen/loggregator.proto\"S\n\x0bSendRequest\x12\x30\n\tenvelopes\x18\x01 \x01(\x0b\x32\x1d.loggregator.v2.EnvelopeBatch\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\"\x0e\n\x0cSendResponse\"\xb1\x01\n\x0bReadRequest\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12\x12\n\nstart_time\x18\x02 \x01(\x03\x12\x10\n\x08\x65nd_time\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x31\n\x0e\x65nvelope_types\x18\x05 \x03(\x0e\x32\x19.logcache.v1.EnvelopeType\x12\x12\n\ndescending\x18\x06 \x01(\x08\x12\x13\n\x0bname_filter\x18\x07 \x01(\t\"@\n\x0cReadResponse\x12\x30\n\tenvelopes\x18\x01 \x01(\x0b\x32\x1d.loggregator.v2.EnvelopeBatch\"!\n\x0bMetaRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"\x85\x01\n\x0cMetaResponse\x12\x31\n\x04meta\x18\x01 \x03(\x0b\x32#.logcache.v1.MetaResponse.MetaEntry\x1a\x42\n\tMetaEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.logcache.v1.MetaInfo:\x02\x38\x01\"^\n\x08MetaInfo\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x03\x12\x18\n\x10oldest_timestamp\x18\x03 \x01(\x03\x12\x18\n\x10newest_timestamp\x18\x04 \x01(\x03*N\n\x0c\x45nvelopeType\x12\x07\n\x03\x41NY\x10\x00\x12\x07\n\x03LOG\x10\x01\x12\x0b\n\x07\x43OUNTER\x10\x02\x12\t\n\x05GAUGE\x10\x03\x12\t\n\x05TIMER\x10\x04\x12\t\n\x05\x45VENT\x10\x05\x32\x46\n\x07Ingress\x12;\n\x04Send\x12\x18.logcache.v1.SendRequest\x1a\x19.logcache.v1.SendResponse2\x82\x01\n\x06\x45gress\x12;\n\x04Read\x12\x18.logcache.v1.ReadRequest\x1a\x19.logcache.v1.ReadResponse\x12;\n\x04Meta\x12\x18.logcache.v1.MetaRequest\x1a\x19.logcache.v1.MetaResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmeshnet/wire/gen/logcache.proto\x12\x0blogcache.v1\x1a\"meshnet/wire/gen/loggregator.proto\"S\n\x0bSendRequest\x12\x30\n\tenvelopes\x18\x01 \x01(\x0b\x32\x1d.loggregator.v2.EnvelopeBatch\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\"\x0e\n\x0cSendResponse\"\x9c\x01\n\x0bReadRequest\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12\x12\n\nstart_time\x18\x02 \x01(\x03\x12\x10\n\x08\x65nd_time\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x31\n\x0e\x65nvelope_types\x18\x05 \x03(\x0e\x32\x19.logcache.v1.EnvelopeType\x12\x12\n\ndescending\x18\x06 \x01(\x08\"@\n\x0cReadResponse\x12\x30\n\tenvelopes\x18\x01 \x01(\x0b\x32\x1d.loggregator.v2.EnvelopeBatch\"!\n\x0bMetaRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"\x85\x01\n\x0cMetaResponse\x12\x31\n\x04meta\x18\x01 \x03(\x0b\x32#.logcache.v1.MetaResponse.MetaEntry\x1a\x42\n\tMetaEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.logcache.v1.MetaInfo:\x02\x38\x01\"^\n\x08MetaInfo\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x03\x12\x18\n\x10oldest_timestamp\x18\x03 \x01(\x03\x12\x18\n\x10newest_timestamp\x18\x04 \x01(\x03*N\n\x0c\x45nvelopeType\x12\x07\n\x03\x41NY\x10\x00\x12\x07\n\x03LOG\x10\x01\x12\x0b\n\x07\x43OUNTER\x10\x02\x12\t\n\x05GAUGE\x10\x03\x12\t\n\x05TIMER\x10\x04\x12\t\n\x05\x45VENT\x10\x05\x32\x46\n\x07Ingress\x12;\n\x04Send\x12\x18.logcache.v1.SendRequest\x1a\x19.logcache.v1.SendResponse2\x82\x01\n\x06\x45gress\x12;\n\x04Read\x12\x18.logcache.v1.ReadRequest\x1a\x19.logcache.v1.ReadResponse\x12;\n\x04Meta\x12\x18.logcache.v1.MetaRequest\x1a\x19.logcache.v1.MetaResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,26 +34,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METARESPONSE_METAENTRY']._loaded_options = None
   _globals['_METARESPONSE_METAENTRY']._serialized_options = b'8\001'
-  _globals['_ENVELOPETYPE']._serialized_start=698
-  _globals['_ENVELOPETYPE']._serialized_end=776
+  _globals['_ENVELOPETYPE']._serialized_start=677
+  _globals['_ENVELOPETYPE']._serialized_end=755
   _globals['_SENDREQUEST']._serialized_start=84
   _globals['_SENDREQUEST']._serialized_end=167
   _globals['_SENDRESPONSE']._serialized_start=169
   _globals['_SENDRESPONSE']._serialized_end=183
   _globals['_READREQUEST']._serialized_start=186
-  _globals['_READREQUEST']._serialized_end=363
-  _globals['_READRESPONSE']._serialized_start=365
-  _globals['_READRESPONSE']._serialized_end=429
-  _globals['_METAREQUEST']._serialized_start=431
-  _globals['_METAREQUEST']._serialized_end=464
-  _globals['_METARESPONSE']._serialized_start=467
-  _globals['_METARESPONSE']._serialized_end=600
-  _globals['_METARESPONSE_METAENTRY']._serialized_start=534
-  _globals['_METARESPONSE_METAENTRY']._serialized_end=600
-  _globals['_METAINFO']._serialized_start=602
-  _globals['_METAINFO']._serialized_end=696
-  _globals['_INGRESS']._serialized_start=778
-  _globals['_INGRESS']._serialized_end=848
-  _globals['_EGRESS']._serialized_start=851
-  _globals['_EGRESS']._serialized_end=981
+  _globals['_READREQUEST']._serialized_end=342
+  _globals['_READRESPONSE']._serialized_start=344
+  _globals['_READRESPONSE']._serialized_end=408
+  _globals['_METAREQUEST']._serialized_start=410
+  _globals['_METAREQUEST']._serialized_end=443
+  _globals['_METARESPONSE']._serialized_start=446
+  _globals['_METARESPONSE']._serialized_end=579
+  _globals['_METARESPONSE_METAENTRY']._serialized_start=513
+  _globals['_METARESPONSE_METAENTRY']._serialized_end=579
+  _globals['_METAINFO']._serialized_start=581
+  _globals['_METAINFO']._serialized_end=675
+  _globals['_INGRESS']._serialized_start=757
+  _globals['_INGRESS']._serialized_end=827
+  _globals['_EGRESS']._serialized_start=830
+  _globals['_EGRESS']._serialized_end=960
 # @@protoc_insertion_point(module_scope)

@@ -36,22 +36,20 @@ class SendResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ReadRequest(_message.Message):
-    __slots__ = ("source_id", "start_time", "end_time", "limit", "envelope_types", "descending", "name_filter")
+    __slots__ = ("source_id", "start_time", "end_time", "limit", "envelope_types", "descending")
     SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     ENVELOPE_TYPES_FIELD_NUMBER: _ClassVar[int]
     DESCENDING_FIELD_NUMBER: _ClassVar[int]
-    NAME_FILTER_FIELD_NUMBER: _ClassVar[int]
     source_id: str
     start_time: int
     end_time: int
     limit: int
     envelope_types: _containers.RepeatedScalarFieldContainer[EnvelopeType]
     descending: bool
-    name_filter: str
-    def __init__(self, source_id: _Optional[str] = ..., start_time: _Optional[int] = ..., end_time: _Optional[int] = ..., limit: _Optional[int] = ..., envelope_types: _Optional[_Iterable[_Union[EnvelopeType, str]]] = ..., descending: _Optional[bool] = ..., name_filter: _Optional[str] = ...) -> None: ...
+    def __init__(self, source_id: _Optional[str] = ..., start_time: _Optional[int] = ..., end_time: _Optional[int] = ..., limit: _Optional[int] = ..., envelope_types: _Optional[_Iterable[_Union[EnvelopeType, str]]] = ..., descending: _Optional[bool] = ...) -> None: ...
 
 class ReadResponse(_message.Message):
     __slots__ = ("envelopes",)

@@ -19,6 +19,7 @@ import httpx
 from fastapi import FastAPI
 
 from meshnet.capi.app import application
+from meshnet.capi.logs import Logs
 from meshnet.capi.records import Records
 from meshnet.capi.service import Service
 from meshnet.capi.sync import Sync
@@ -129,6 +130,31 @@ class Bbs:
         ]
 
 
+class LogCache:
+    def __init__(self) -> None:
+        self.away = False
+        self.envelopes: list[Any] = []
+
+    async def send(self, envelopes: Any) -> None:
+        if self.away:
+            raise PeerError("log-cache is away")
+        self.envelopes += envelopes
+
+    async def read(self, source_id: str, *, start: int, kind: str, limit: int = 0) -> list[Any]:
+        if self.away:
+            raise PeerError("log-cache is away")
+        found = [e for e in self.envelopes if e.source_id == source_id and e.timestamp >= start]
+        return [e for e in reversed(found) if e.WhichOneof("message") == kind.lower()]
+
+    def said(self) -> list[str]:
+        """The lines of all logs: source, type and text."""
+        logs = [e for e in self.envelopes if e.HasField("log")]
+        kinds = {0: "OUT", 1: "ERR"}
+        return [
+            f"{e.tags['source_type']} {kinds[e.log.type]} {e.log.payload.decode()}" for e in logs
+        ]
+
+
 class Copilot:
     def __init__(self) -> None:
         self.away = False
@@ -175,7 +201,7 @@ class World:
     """The API with an empty store; requests are sent as `sign_in`'s user."""
 
     def __init__(self, directory: Path, domains: list[dict[str, Any]] | None = None) -> None:
-        self.bbs, self.copilot = Bbs(), Copilot()
+        self.bbs, self.copilot, self.log_cache = Bbs(), Copilot(), LogCache()
         self.records = Records(Store.open(directory / "capi.db"), domains or DOMAINS)
         self.records.seed("system", "dev")
         self.records.uaa.cost = 2
@@ -202,6 +228,8 @@ class World:
             tokens=Tokens(self.keys, self.records.uaa),
             bbs=self.bbs,  # type: ignore[arg-type]
             policy=httpx.AsyncClient(base_url="http://127.0.0.1:9"),
+            log_cache=httpx.AsyncClient(base_url="http://127.0.0.1:9"),
+            logs=Logs(self.log_cache),  # type: ignore[arg-type]
             droplet_dir=droplets,
             internal_login=LOGIN,
         )

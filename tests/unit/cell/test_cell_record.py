@@ -39,6 +39,7 @@ def config(tmp_path: Path) -> Config:
         routers=["10.0.16.11"],
         lease_url=url,
         bbs_url=url,
+        log_cache_addr="10.0.16.2:8080",
         policy_internal_url=url,
         run_dir=str(tmp_path),
         pin_dir=str(tmp_path / "pins"),

@@ -69,6 +69,8 @@ class ControlPlane:
                 "bbs_url": bbs,
                 "policy_url": self._url("external"),
                 "policy_internal_url": self._url("internal"),
+                "log_cache_url": f"http://{HOST}:9",
+                "log_cache_addr": f"{HOST}:9",
                 "token_key_dir": str(self.directory / "keys"),
                 "users": {"admin": "pw"},
                 "internal_user": "cells",
