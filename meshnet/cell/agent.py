@@ -12,12 +12,13 @@ from typing import Any
 
 from meshnet.cell import network, record
 from meshnet.cell.config import FIRST_APP_UID, Config
-from meshnet.cell.envelopes import usage_envelope
+from meshnet.cell.evacuation import Evacuation
 from meshnet.cell.host_ports import HostPorts
-from meshnet.cell.instance import RETRY_SECONDS, Instance, Tools
+from meshnet.cell.instance import Instance, Tools
+from meshnet.cell.metrics import measure
 from meshnet.cell.plan import plan, plan_healing
-from meshnet.cell.process import MIB
 from meshnet.cell.record import Names, Record, lowest_free
+from meshnet.cell.reports import RETRY_SECONDS
 from meshnet.cell.threads import in_thread
 from meshnet.kernel import links
 from meshnet.kernel.iptables import HostPort
@@ -30,7 +31,6 @@ from meshnet.wire.lease_api import Lease
 
 log = logging.getLogger("meshnet")
 
-USAGE_SECONDS = 5.0
 PRESENCE_SECONDS, PRESENCE_TTL_SECONDS = 3.0, 15
 _HEAL_SECONDS = 1.0
 _GUID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a part of files' names
@@ -45,6 +45,8 @@ class Agent:
         self.instances: dict[str, Instance] = {}
         self._host_ports = HostPorts(tools.config, tools.iptables, self._ports)
         tools.host_ports_written = self._host_ports.written
+        self.evacuation = Evacuation(tools.config.run)
+        tools.evacuating = lambda: self.evacuation.on
         self._creating: dict[str, asyncio.Task[None]] = {}
         self._switching = asyncio.Lock()
         self._present_until = 0.0  # CLOCK_MONOTONIC
@@ -73,13 +75,24 @@ class Agent:
         """Keep this cell's presence at BBS."""
         while True:
             await self._say_present()
-            await asyncio.sleep(PRESENCE_SECONDS)
+            await self.evacuation.changed(PRESENCE_SECONDS)
+
+    async def evacuate(self) -> None:
+        """While the cell is being emptied, move its instances elsewhere."""
+        while True:
+            if self.evacuation.on:
+                await self.evacuation.move(list(self.instances.values()))
+            await self.evacuation.pause()
 
     async def _say_present(self) -> None:
         config = self._tools.config
         said = time.monotonic()
         await self._tools.bbs.presence(
-            config.cell_id, config.underlay_ip, PRESENCE_TTL_SECONDS, config.max_instances
+            config.cell_id,
+            config.underlay_ip,
+            PRESENCE_TTL_SECONDS,
+            config.max_instances,
+            evacuating=self.evacuation.on,
         )
         self._present_until = said + PRESENCE_TTL_SECONDS
 
@@ -101,7 +114,7 @@ class Agent:
                 await news.wait()
                 news.clear()
                 came_up = plan_healing(watch.read(), down)
-                for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
+                for instance in self._running():
                     names = Names(self._tools.config, instance.record)
                     if came_up is None or names.veth in came_up:
                         log.info("instance %s: its link is up again", instance.record.guid)
@@ -117,22 +130,11 @@ class Agent:
         await self._tools.forwarder.run()
 
     async def measure(self) -> None:
-        """Tell log-cache what each instance uses, and end those that use more disk than they may.
+        """Tell log-cache what each instance uses."""
+        await measure(self._running, self._tools.log_cache)
 
-        Memory needs no watching: the kernel ends what exceeds its limit.
-        """
-        while True:
-            began, found = time.monotonic(), list[Any]()
-            for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
-                with contextlib.suppress(NotFound):
-                    usage = await in_thread(instance.meter.read)
-                    origin = next(iter(instance.origins().values()))
-                    found.append(usage_envelope(origin, usage, time.time_ns()))
-                    if usage.disk > usage.disk_quota > 0:
-                        instance.fail(f"disk quota of {usage.disk_quota // MIB}M exceeded")
-            if found:
-                await self._tools.log_cache.send(found)
-            await asyncio.sleep(max(0.0, USAGE_SECONDS - (time.monotonic() - began)))
+    def _running(self) -> list[Instance]:
+        return [i for i in self.instances.values() if i.state == "RUNNING"]
 
     async def learn_tags(self) -> None:
         """Tell the programs the tags that the policy server could not be asked for before."""
@@ -142,7 +144,7 @@ class Agent:
 
     async def _missing_tags(self) -> None:
         known = {c.address: c.tag for c in self._tools.datapath.containers().values()}
-        for instance in [i for i in self.instances.values() if i.state == "RUNNING"]:
+        for instance in self._running():
             if known.get(instance.record.address) == 0:
                 with contextlib.suppress(PeerError):
                     tag = await self._tools.policy.get_tag(instance.record.app_guid)
@@ -275,6 +277,7 @@ class Agent:
             "cell_id": config.cell_id,
             "lease": self._lease.overlay_subnet,
             "mode": str(self._tools.modes.cell),
+            "evacuating": self.evacuation.on,
             "present": time.monotonic() < self._present_until,
             "instances": [
                 {**_row(config, i), "tag": tags.get(i.record.address, 0)}

@@ -22,7 +22,7 @@ from meshnet.wire import proxies
 
 _ENVOY = "/envoy"
 _ENVOY_DIR, _ADS_DIR = "/run/envoy", "/run/ads"
-_INBOUND = "tcp.inbound.downstream_cx_active"
+_INBOUND = "cluster.inbound.upstream_cx_active"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshnet.cell.config import Config
 from meshnet.cell.log_lines import Line
+from meshnet.cell.process import Process
+from meshnet.cell.record import Record
 from meshnet.wire.gen import loggregator_pb2 as pb
 
 # How the cell begins its own lines (journal.py).
@@ -40,6 +43,21 @@ class Usage:
     disk: int
     memory_quota: int
     disk_quota: int
+
+
+def origin(config: Config, rec: Record, process: Process, source_type: str) -> Origin:
+    """The Origin of an instance's lines."""
+    tags = {
+        **process.tags,
+        "origin": "rep",
+        "ip": config.underlay_ip,
+        "cell_id": config.cell_id,
+        "process_id": rec.app_guid,
+        "process_type": "web",
+        "process_instance_id": rec.guid,
+        "instance_id": str(rec.index),
+    }
+    return Origin(process.log_guid, str(rec.index), source_type, tags)
 
 
 def log_envelope(origin: Origin, line: Line) -> Any:

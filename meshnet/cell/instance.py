@@ -19,7 +19,7 @@ from meshnet.cell import containers, endings, network, record
 from meshnet.cell.config import APP_PORT, Config
 from meshnet.cell.droplets import Droplets, unpack
 from meshnet.cell.endings import watching
-from meshnet.cell.envelopes import Origin
+from meshnet.cell.envelopes import Origin, origin
 from meshnet.cell.environment import environment, start_command
 from meshnet.cell.forwarder import Forwarder
 from meshnet.cell.journal import Journal
@@ -27,6 +27,7 @@ from meshnet.cell.modes import Modes
 from meshnet.cell.monitor import Crashed, Monitor
 from meshnet.cell.process import process
 from meshnet.cell.record import Names, Record
+from meshnet.cell.reports import Reports
 from meshnet.cell.threads import in_thread
 from meshnet.cell.usage import Meter
 from meshnet.kernel import oci
@@ -37,7 +38,6 @@ from meshnet.model.errors import MeshnetError, NotFound, PeerError
 from meshnet.model.modes import OFF, Redirection
 from meshnet.model.patience import patient
 from meshnet.wire.bbs_client import BbsClient
-from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.log_cache_client import LogCacheClient
 from meshnet.wire.policy_client import PolicyClient
 
@@ -45,7 +45,6 @@ log = logging.getLogger("meshnet")
 
 POLL_SECONDS = 0.02
 SIDECAR_SECONDS = 30.0
-RETRY_SECONDS = 0.2
 
 
 @dataclass
@@ -64,6 +63,7 @@ class Tools:
     modes: Modes
     log_cache: LogCacheClient
     forwarder: Forwarder
+    evacuating: Callable[[], bool]
 
 
 class Instance:
@@ -82,6 +82,7 @@ class Instance:
         self._journal = Journal(names.cell_log, rec.index)
         place = (names.netns, rec.address)
         self._monitor = Monitor(self.process, place, self._journal, self._check_alive)
+        self._reports = Reports(tools.bbs, tools.config, rec)
         self.meter = Meter(names.app_cgroup, names.home, self.process)
         self._stop, self._failed = asyncio.Event(), asyncio.Event()
         self._failure = ""
@@ -90,8 +91,8 @@ class Instance:
 
     def begin(self, *, adopt: bool = False) -> None:
         """Start it, or take over what an earlier agent started."""
-        for path, origin in self.origins().items():
-            self._tools.forwarder.follow(self.record.guid, path, origin)
+        for path, whose in self.origins().items():
+            self._tools.forwarder.follow(self.record.guid, path, whose)
         self._task = asyncio.create_task(self._live(adopt))
 
     def stop(self) -> None:
@@ -127,25 +128,10 @@ class Instance:
 
     def origins(self) -> dict[Path, Origin]:
         """Whose lines are in each of its log files: the app's own, and what the cell says."""
-        rec, names = self.record, Names(self._tools.config, self.record)
-        tags = {
-            **self.process.tags,
-            "origin": "rep",
-            "ip": self._tools.config.underlay_ip,
-            "cell_id": self._tools.config.cell_id,
-            "process_id": rec.app_guid,
-            "process_type": "web",
-            "process_instance_id": rec.guid,
-            "instance_id": str(rec.index),
-        }
-
-        def origin(source_type: str) -> Origin:
-            return Origin(self.process.log_guid, str(rec.index), source_type, tags)
-
-        return {
-            names.app_log: origin(self.process.log_source),
-            names.cell_log: origin(""),
-        }
+        names = Names(self._tools.config, self.record)
+        config, process = self._tools.config, self.process
+        app = origin(config, self.record, process, process.log_source)
+        return {names.app_log: app, names.cell_log: dataclasses.replace(app, source_type="")}
 
     async def _end(self) -> None:
         """Stop what still runs, politely, and take everything away."""
@@ -341,33 +327,23 @@ class Instance:
             for task in (report, healthy, *waits):
                 task.cancel()
 
+    async def evacuate(self) -> None:
+        """Have it run elsewhere; once it does, or before it runs here at all, it is stopped.
+
+        Raises PeerError, NotFound, Conflict: what BBS answers; the instance serves on.
+        """
+        if self.state not in ("CREATING", "STARTING", "RUNNING"):
+            return
+        if not await self._reports.must_stay(running=self.state == "RUNNING"):
+            self.stop()
+
     async def _report_running(self) -> None:
-        rec = self.record
-        net = pb.ActualLRPNetInfo(
-            address=self._tools.config.underlay_ip,
-            instance_address=rec.address,
-            ports=[pb.PortMapping(container_port=APP_PORT, host_port=rec.host_port)],
-            preferred_address=pb.ActualLRPNetInfo.HOST,
-        )
         try:
-            await self._tell_bbs(lambda key, mine: self._tools.bbs.start_actual(key, mine, net))
+            await self._reports.running()
         except MeshnetError as exc:
-            log.warning("instance %s: %s", rec.guid, exc)
+            log.warning("instance %s: %s", self.record.guid, exc)
             self.stop()
 
     async def _report_crash(self, why: str) -> None:
         with contextlib.suppress(MeshnetError):
-            await self._tell_bbs(lambda key, mine: self._tools.bbs.crash_actual(key, mine, why))
-
-    async def _tell_bbs(self, call: Callable[[Any, Any], Awaitable[None]]) -> None:
-        """Make a call, again and again while BBS is away. Raises what BBS answers."""
-        rec = self.record
-        key = pb.ActualLRPKey(process_guid=rec.process_guid, index=rec.index, domain=rec.domain)
-        instance = pb.ActualLRPInstanceKey(
-            instance_guid=rec.guid, cell_id=self._tools.config.cell_id
-        )
-        while True:
-            try:
-                return await call(key, instance)
-            except PeerError:
-                await asyncio.sleep(RETRY_SECONDS)
+            await self._reports.crashed(why, evacuating=self._tools.evacuating())

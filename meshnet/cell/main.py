@@ -66,6 +66,7 @@ def _tools(config: Config) -> Tools:
         modes=Modes(config),
         log_cache=log_cache,
         forwarder=Forwarder(config, log_cache),
+        evacuating=bool,
     )
 
 
@@ -106,7 +107,23 @@ def _status(agent: Agent) -> Starlette:
             return JSONResponse({"error": str(exc)}, status_code=500)
         return JSONResponse({"before": dataclasses.asdict(before) if before else None})
 
-    return Starlette(routes=[Route("/status", status), Route("/mode", set_mode, methods=["PUT"])])
+    async def evacuate(request: Request) -> JSONResponse:
+        try:
+            on = (await request.json())["evacuating"]
+        except (ValueError, KeyError, TypeError):
+            on = None
+        if not isinstance(on, bool):
+            return JSONResponse({"error": "evacuating must be true or false"}, status_code=400)
+        agent.evacuation.switch(on)
+        return JSONResponse({"evacuating": on})
+
+    return Starlette(
+        routes=[
+            Route("/status", status),
+            Route("/mode", set_mode, methods=["PUT"]),
+            Route("/evacuate", evacuate, methods=["PUT"]),
+        ]
+    )
 
 
 async def serve(config: Config) -> None:
@@ -126,6 +143,7 @@ async def serve(config: Config) -> None:
                 (agent.learn_tags, "policy tags"),
                 (agent.send_logs, "logs"),
                 (agent.measure, "metrics"),
+                (agent.evacuate, "evacuation"),
                 (overlay.follow, "leases"),
             ):
                 tasks.create_task(runtime.keep_trying(session, what))

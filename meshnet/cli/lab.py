@@ -13,6 +13,7 @@ import typer
 
 from meshnet.cli.certificates import ca, rotate_certs
 from meshnet.cli.complete import places
+from meshnet.cli.lab_drain import drain
 from meshnet.cli.lab_exec import ExecCommand, exec_, shell
 from meshnet.cli.modes import set_mode
 from meshnet.cli.token_keys import rotate_token_key
@@ -190,6 +191,7 @@ def _app_logs(chosen: Paths, target: str) -> list[Path]:
 app.command("exec", cls=ExecCommand, context_settings={"ignore_unknown_options": True})(exec_)
 app.command("shell")(shell)
 app.command("set-mode")(set_mode)
+app.command("drain")(drain)
 app.command("ca")(ca)
 app.command("rotate-certs")(rotate_certs)
 app.command("rotate-token-key")(rotate_token_key)
