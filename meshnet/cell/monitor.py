@@ -57,11 +57,12 @@ class Monitor:
         self._journal.out(process.cell_source, "Container became healthy")
 
     async def stay_healthy(self) -> None:
-        """Check for ever. Raises Crashed at the first check that fails, as Diego does."""
+        """Check for ever. Raises Crashed once a check failed, and failed again at once."""
         process = self._process
         while process.checks:
             await asyncio.sleep(min(check.interval for check in process.checks))
-            if failure := await self._failure():
+            # Twice in a row: a cell that had no time itself must not end an instance for it.
+            if await self._failure() and (failure := await self._failure()):
                 await self._check_alive()  # what has ended says more than that it is deaf
                 self._journal.err(process.check_source, failure)
                 self._journal.err(process.cell_source, "Container became unhealthy")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The lab on this machine.")
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "netns_lab" / "labs" / "default.yml"
-_LAST_LOGS = 2
+_LOGS = ("cell_log", "app_log", "sidecar_log")
 Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -140,7 +140,7 @@ def logs(
     ] = 50,
     lab: Lab = None,
 ) -> None:
-    """Show the log of a node's daemons, or of an app's instances and their sidecars."""
+    """Show the log of a node's daemons, or of an app's instances: cell, app and sidecar."""
     from netns_lab import paths
 
     chosen = paths.chosen(lab)
@@ -179,13 +179,13 @@ def _app_logs(chosen: Paths, target: str) -> list[Path]:
 
     try:
         rows = instances(chosen, target)
-        return [Path(row[key]) for row in rows for key in ("app_log", "sidecar_log")]
+        return [Path(row[key]) for row in rows for key in _LOGS]
     except NotFound:
         guid = app_guid(chosen, target.partition("/")[0])
         newest = sorted(chosen.log.glob(f"*.{guid}.*.log"), key=lambda p: p.stat().st_mtime)
         if not newest:
             raise
-        return newest[-_LAST_LOGS:]
+        return newest[-len(_LOGS) :]
 
 
 app.command("exec", cls=ExecCommand, context_settings={"ignore_unknown_options": True})(exec_)
