@@ -17,6 +17,7 @@ import pytest
 
 from meshnet.cell import droplets
 from meshnet.cell.droplets import Droplets, unpack
+from meshnet.cell.environment import LAUNCHER, start_command
 from meshnet.model.errors import InputError, PeerError
 from meshnet.wire.gen import bbs_pb2 as pb
 
@@ -54,6 +55,20 @@ def test_files_modes_and_inner_links_arrive(tmp_path: Path) -> None:
     assert (home / "app/run.sh").stat().st_mode & 0o777 == 0o755
     assert (home / "app/bin/run").read_bytes() == b"echo"
     assert (home / "app/same").read_bytes() == b"echo"
+
+
+def test_a_droplet_as_buildpacks_make_it_arrives(tmp_path: Path) -> None:
+    home = opened(
+        tmp_path,
+        (member("./", type=tarfile.DIRTYPE, mode=0o777), b""),
+        (member("./app/", type=tarfile.DIRTYPE, mode=0o755), b""),
+        (member("./app/bin/hello", mode=0o4755), b"x"),
+        (member("./profile.d/0_go.sh", mode=0o644), b"PATH=$PATH:$HOME/bin"),
+        (member("./staging_info.yml"), b'{"start_command": "hello"}'),
+    )
+    assert start_command((LAUNCHER, "app", "", ""), home) == (LAUNCHER, "app", "hello")
+    assert (home / "app/bin/hello").stat().st_mode & 0o7777 == 0o755
+    assert home.stat().st_mode & 0o022 == 0
 
 
 def test_an_empty_droplet_still_has_its_directories(tmp_path: Path) -> None:
