@@ -176,7 +176,7 @@ class World:
         self.run("bbs", {**ip, **store("bbs")})
         KeyRing.open(self.dir / "keys")
         policy = {"capi_url": "http://x", "token_keys": str(self.dir / "keys" / PUBLIC)}
-        self.run("policy", {**ip, **store("policy"), **policy})
+        self.run("policy", {**ip, **store("policy"), **policy, "uaa_secret": "x"})
         self.run("logcache", {**ip, **policy})
         self.run("copilot", {**ip, **store("copilot"), "bbs_url": BBS, "policy_url": POLICY})
         (self.dir / "cell" / "proxies").mkdir(exist_ok=True)

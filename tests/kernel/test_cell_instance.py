@@ -113,6 +113,7 @@ def test_an_agent_killed_at_any_moment_of_a_start_finds_its_way(world: World) ->
 
 def test_an_instance_taken_back_at_any_moment_of_its_start_leaves_nothing(world: World) -> None:
     agent = world.agent()
+    before = len(os.listdir(f"/proc/{agent.pid}/fd"))
     for number in range(10):
         world.desire(f"app-{number}")
         time.sleep(0.08 * number)  # no synchronisation: the removal is to come anywhere
@@ -120,8 +121,12 @@ def test_an_instance_taken_back_at_any_moment_of_its_start_leaves_nothing(world:
     wait_for(lambda: not world.rows() and not world.traces(), 30, f"left: {world.traces()}")
     world.desire("last")
     world.running("last")
-    descriptors = os.listdir(f"/proc/{agent.pid}/fd")
-    assert len(descriptors) < 60
+
+    def held() -> int:
+        return len(os.listdir(f"/proc/{agent.pid}/fd")) - before
+
+    # One instance and connections to peers; the logs of the others are let go once they are sent.
+    wait_for(lambda: held() < 16, 10, f"descriptors given back: {held()} more than at first")
 
 
 def test_apps_that_are_slow_to_listen_or_deaf_to_sigterm_hold_nobody_up(world: World) -> None:
