@@ -81,6 +81,16 @@ def _with_tls(paths: Paths, daemon: Daemon) -> Daemon:
     return dataclasses.replace(daemon, config={**daemon.config, "tls": files})
 
 
+def frontends(topology: Topology) -> tuple[str, ...]:
+    """The names that ingress has a certificate for: all that the mesh serves outside."""
+    return tuple(f"*.{d.name}" for d in topology.domains if d.istio and not d.internal)
+
+
+def shown(run_dir: Path, name: str) -> Path:
+    """The directory of an ingress Envoy's certificate for clients, as its gateway names it."""
+    return run_dir / "etc" / "istio" / name
+
+
 def service_names(room: str) -> tuple[str, ...]:
     """Under which names CF's components call a room of the control node."""
     return tuple(f"{name}.service.cf.internal" for name in _SERVICES.get(room, ()))
@@ -105,6 +115,7 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
             "policy_url": f"https://{ip}:4003",
             "vip_range": topology.vips,
             "status_socket": str(paths.socket(node, "copilot")),
+            "certificates": _certificates(topology, paths),
         },
         "policy": {
             "store": store["policy"],
@@ -122,6 +133,16 @@ def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]
     pilot = {**_pilot(topology, paths, node), "ads_listen": f"{ip}:15010"}
     found += [Daemon(node, "pilot", pilot), Daemon(node, "dns", _dns(topology, ip))]
     return [*_etcd(topology, paths, node), *found]
+
+
+def _certificates(topology: Topology, paths: Paths) -> list[str]:
+    """Every router's certificate for clients says the same, so that one tells the names."""
+    run_dir = _router_dir(paths, topology.of("router")[0])
+    return [str(shown(run_dir, name) / "tls.crt") for name in frontends(topology)[:1]]
+
+
+def _router_dir(paths: Paths, router: Node) -> Path:
+    return paths.run / "routers" / router.name
 
 
 def _store(topology: Topology, paths: Paths, room: str) -> str:
@@ -251,7 +272,7 @@ def _ingress(topology: Topology, paths: Paths, router: Node, envoy: str) -> Daem
             "public_ip": topology.public_ip,
             "pilot_addr": f"{topology.control_ip}:15010",
             "envoy": envoy,
-            "run_dir": str(paths.run / "routers" / router.name),
+            "run_dir": str(_router_dir(paths, router)),
             "uid": ENVOY_UID,
         },
     )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from meshnet.model.errors import PlatformError
 from meshnet.wire.tls import Tls
 from netns_lab.certificates import Authority, Issued, Leaf, bundle, leaf_of
-from netns_lab.daemons import Daemon, service_names
+from netns_lab.daemons import Daemon, frontends, service_names, shown
 from netns_lab.paths import Paths
 from netns_lab.topology import Topology
 
 _AUTHORITY, TRUSTED = "authority.pem", "ca.pem"
+_PAIR = "identity.pem"
 
 
 def leaf(topology: Topology, daemon: Daemon) -> Leaf:
@@ -38,17 +40,40 @@ def prepare(topology: Topology, paths: Paths, daemons: Iterable[Daemon]) -> None
     for daemon in daemons:
         if "tls" in daemon.config:
             tls = Tls(**daemon.config["tls"])
-            _directory(Path(tls.certificate).parent, daemon.config.get("uid", 0))
+            _directory(Path(tls.certificate).parent, daemon.config)
             _replace(Path(tls.ca), authority.issued.certificate)
             _put(tls, authority.issue(leaf(topology, daemon)))
+        if daemon.room == "ingress" and (names := frontends(topology)):
+            _frontend(daemon, names, authority)
+
+
+def _frontend(daemon: Daemon, names: tuple[str, ...], authority: Authority) -> None:
+    """What an ingress Envoy shows to clients: RSA, which all of them take."""
+    directory = shown(Path(daemon.config["run_dir"]), names[0])
+    _directory(directory, daemon.config)
+    _put(_pair(directory, ""), authority.issue(Leaf("istio-router", daemon.node, names, True)))
+    for name in ("tls.crt", "tls.key"):  # both are in one file, to be renewed at one stroke
+        (directory / name).unlink(missing_ok=True)
+        (directory / name).symlink_to(_PAIR)
+
+
+def _pair(directory: Path, ca: str) -> Tls:
+    return Tls(str(directory / _PAIR), str(directory / _PAIR), ca)
 
 
 def used(paths: Paths) -> dict[str, Tls]:
-    """The files of every daemon of a lab that is up, by the daemon's name."""
+    """The files of every daemon of a lab that is up, by the daemon's name.
+
+    What an ingress Envoy shows to clients comes beside its own, as "router-1.ingress *.DOMAIN".
+    """
     found = {}
     for path in sorted((paths.run / "config").glob("*.json")):
-        if files := json.loads(path.read_text(encoding="utf-8")).get("tls"):
-            found[path.stem] = Tls(**files)
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if files := config.get("tls"):
+            own = found[path.stem] = Tls(**files)
+            if path.stem.endswith(".ingress"):
+                for directory in shown(Path(config["run_dir"]), "").glob("*"):
+                    found[f"{path.stem} {directory.name}"] = _pair(directory, own.ca)
     return found
 
 
@@ -106,12 +131,13 @@ def _keep(paths: Paths, authority: Authority) -> None:
     _replace(paths.ca / _AUTHORITY, both)
 
 
-def _directory(path: Path, uid: int) -> None:
-    """Make a daemon's directory; an Envoy reads it as its own user, and has the one above too."""
+def _directory(path: Path, config: Mapping[str, Any]) -> None:
+    """Make a daemon's directory; an Envoy's user has it, and those above, up to its `run_dir`."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if uid:
-        for one in (path, path.parent):
-            os.chown(one, uid, uid)
+    if uid := config.get("uid"):
+        for one in (path, *path.parents):
+            if one.is_relative_to(config["run_dir"]):
+                os.chown(one, uid, uid)
 
 
 def _put(tls: Tls, issued: Issued) -> None:

@@ -55,7 +55,8 @@ def _behind(paths: Paths) -> Iterator[str]:
         if tls and _shown(control["address"], listener.port, tls) != _written(tls):
             yield f"{listener.room} at port {listener.port}"
     for name, tls in files.items():
-        if name.endswith(".ingress") and _written(tls) not in _envoys(Path(tls.certificate)):
+        router, ingress, _ = name.partition(".ingress")
+        if ingress and _written(tls) not in _envoys(paths.run / "routers" / router):
             yield name
 
 
@@ -76,9 +77,9 @@ def _shown(address: str, port: int, tls: Tls) -> int:
     return serial(ssl.DER_cert_to_PEM_cert(der).encode())
 
 
-def _envoys(certificate: Path) -> list[int]:
+def _envoys(run_dir: Path) -> list[int]:
     """The certificates that an ingress Envoy has in use, by its admin socket."""
-    text = status.text(certificate.parents[1] / "admin.sock", "/certs")
+    text = status.text(run_dir / "admin.sock", "/certs")
     try:
         used = json.loads(text or "{}").get("certificates", [])
         return [int(one["serial_number"], 16) for c in used for one in c.get("cert_chain", ())]

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
 from cryptography import x509
 
 from meshnet.model.errors import InputError
+
+log = logging.getLogger("meshnet")
+
+
+def names_in(paths: Iterable[str]) -> list[list[str]]:
+    """The DNS names of each PEM file; one that is of no use is left out, and said in the log."""
+    found = []
+    for path in paths:
+        try:
+            found.append(dns_names(Path(path).read_text(encoding="ascii")))
+        except (OSError, ValueError, InputError) as exc:
+            log.warning("nothing is served with %s: %s", path, exc)
+    return found
 
 
 def dns_names(pem: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshnet.copilot import resources, status
 from meshnet.copilot.backends import Backends
-from meshnet.copilot.certificates import dns_names
+from meshnet.copilot.certificates import names_in
 from meshnet.copilot.state import State
 from meshnet.model.errors import PeerError
 from meshnet.store import Store, hold
@@ -29,7 +29,7 @@ class Config:
     """Where Copilot listens, keeps its state and finds BBS and the policy server's internal API.
 
     Attributes:
-        certificates: PEM chains that the ingress gateway has at port 443.
+        certificates: files with the PEM chains that the ingress gateway has at port 443.
         tls: mutual TLS, as server and as client; None = plain.
         status_socket: unix socket that answers GET /status and /metrics, or empty.
     """
@@ -127,7 +127,7 @@ async def serve(config: Config) -> None:
 
 async def _serve(config: Config, store: Store) -> None:
     state = State(store, config.vip_range)
-    copilot = Copilot(state, [dns_names(pem) for pem in config.certificates])
+    copilot = Copilot(state, names_in(config.certificates))
     bbs = BbsClient(config.bbs_url, config.tls)
     servers = await copilot_server.start(
         config.listen_host,

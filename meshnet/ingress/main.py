@@ -18,12 +18,20 @@ from typing import Any
 
 from meshnet.kernel import mounts
 from meshnet.model.patience import patient
-from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, file_secrets, node_id
+from meshnet.proxy.bootstrap import (
+    SDS_FILE,
+    envoy_argv,
+    envoy_bootstrap,
+    file_secrets,
+    node_id,
+    shown_secret,
+)
 from meshnet.wire import runtime
 from meshnet.wire.tls import Tls
 
 # Where Envoy sees its own directory, and nothing else of any lab.
 _SHOWN = Path("/run/meshnet")
+_CERTIFICATES = Path("istio")  # below /etc
 _LIVE_WITHIN_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
@@ -33,6 +41,8 @@ class Config:
     """Which router this is, where Pilot is, and what to run as whom.
 
     Attributes:
+        run_dir: Envoy's own directory; its `etc` is what Envoy has as /etc, with the certificates
+            that the gateway names: `etc/istio/NAME/`, each with `tls.crt` and `tls.key`.
         tls: files below `run_dir`, to show to Pilot; None = plain.
     """
 
@@ -89,7 +99,8 @@ def run(config: dict[str, Any]) -> None:
         _announce(str(admin))
     # Envoy's user can enter none of the directories above its own. It sees that one in place of all
     # that is secret, and the bootstrap goes on the command line.
-    mounts.show_only_here(run_dir, _SHOWN)
+    etc = _certificates(run_dir)
+    mounts.show_only_here({etc: Path("/etc"), run_dir: _SHOWN})
     os.chdir(_SHOWN)
     os.setgroups([])
     os.setresgid(c.uid, c.uid, c.uid)
@@ -111,6 +122,16 @@ def _secrets(config: Config, run_dir: Path) -> dict[str, str] | None:
         path.write_text(json.dumps(secret), encoding="utf-8")
         paths[name] = str(_SHOWN / path.name)
     return paths
+
+
+def _certificates(run_dir: Path) -> Path:
+    """Write what Envoy reads clients' certificates by; the directory that is to be its /etc."""
+    etc = run_dir / "etc"
+    etc.mkdir(exist_ok=True)
+    for directory in (etc / _CERTIFICATES).glob("*"):
+        secret = shown_secret(str(Path("/etc") / directory.relative_to(etc)))
+        (directory / SDS_FILE).write_text(json.dumps(secret), encoding="utf-8")
+    return etc
 
 
 def _announce(admin: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from meshnet.kernel import syscalls
@@ -18,14 +19,15 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
         syscalls.mount("none", str(target), "none", flags)
 
 
-def show_only_here(source: Path, target: Path) -> None:
-    """Show `source` at `target` to this process and its children alone, in place of what is there.
+def show_only_here(shown: Mapping[Path, Path]) -> None:
+    """Show directories at others, `shown` says where, to this process and its children alone.
 
     The process has a mount namespace of its own from then on, which ends with it.
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", "none", syscalls.MS_REC | syscalls.MS_SLAVE)
-    bind(source, target)
+    for source, target in shown.items():
+        bind(source, target)
 
 
 def bpffs(target: Path) -> None:

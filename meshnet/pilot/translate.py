@@ -7,7 +7,7 @@ a line break, a route to nowhere, a VIP that is no address) is left out here.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from meshnet.proxy.config import (
@@ -20,6 +20,7 @@ from meshnet.proxy.config import (
     RouteTable,
     Rule,
 )
+from meshnet.wire.gen import istio_networking_pb2 as istio
 
 INTERNAL = "internal/"  # how the names of what is inside the mesh begin
 _MAX_PORT = 65_535
@@ -29,16 +30,39 @@ Entries = Mapping[str, Any]
 
 
 def edge(gateways: Mapping[str, Any]) -> ProxyConfig:
-    """The ingress proxies' listeners: the gateways' HTTP ports, tables chosen by host."""
-    listeners = {
-        f"{server.port.name}-{port}": HttpListener(
-            f"{server.port.name}-{port}", "0.0.0.0", port, BY_HOST, edge=True
+    """The ingress proxies' listeners: the gateways' HTTP and HTTPS ports, tables chosen by host."""
+    servers = [one for _, gateway in sorted(gateways.items()) for one in gateway.servers]
+    plain = {
+        server.port.number: HttpListener(
+            f"{server.port.name}-{server.port.number}", "0.0.0.0", server.port.number, BY_HOST,
+            edge=True,
         )
-        for _, gateway in sorted(gateways.items())
-        for server in gateway.servers
-        if (port := server.port.number) and server.port.protocol.lower() == "http"
-    }
-    return ProxyConfig(listeners=tuple(listeners.values()))
+        for server in servers
+        if server.port.number and server.port.protocol.lower() == "http"
+    }  # fmt: skip
+    return ProxyConfig(listeners=(*plain.values(), *_secure(servers, plain)))
+
+
+def _secure(servers: Iterable[Any], taken: Container[int]) -> Iterable[HttpListener]:
+    """A listener for each HTTPS port, with the certificates of all its servers."""
+    found: dict[int, list[str]] = {}
+    for server in servers:
+        port, directory = server.port.number, _certificate(server.tls)
+        if server.port.protocol.lower() == "https" and port and port not in taken and directory:
+            found.setdefault(port, []).append(directory)
+    for port, directories in found.items():
+        unique = tuple(dict.fromkeys(directories))
+        yield HttpListener(
+            f"https-{port}", "0.0.0.0", port, BY_HOST, edge=True, certificates=unique
+        )
+
+
+def _certificate(tls: Any) -> str:
+    """The directory that a server's certificate and key are in; empty where proxies take none."""
+    directory, _, name = tls.server_certificate.rpartition("/")
+    fits = (name, tls.private_key) == ("tls.crt", f"{directory}/tls.key")
+    simple = tls.mode == istio.Server.TLSOptions.SIMPLE
+    return directory if fits and simple and directory.isprintable() else ""
 
 
 def external(service: Any, entries: Entries) -> ProxyConfig:

@@ -112,7 +112,21 @@ def file_secrets(certificate: str, key: str, ca: str) -> dict[str, dict[str, Any
     }
 
 
+def shown_secret(directory: str) -> dict[str, Any]:
+    """Envoy's secret for a listener's certificate, to be written as JSON to `directory`/SDS_FILE.
+
+    Envoy reads `tls.crt` and `tls.key` again when something in the directory was renamed.
+    """
+    pair = {
+        "certificate_chain": {"filename": f"{directory}/tls.crt"},
+        "private_key": {"filename": f"{directory}/tls.key"},
+        "watched_directory": {"path": directory},
+    }
+    return _secret(directory, tls_certificate=pair)
+
+
 _IDENTITY, _TRUST = "identity", "trust"
+SDS_FILE = "sds.json"
 
 
 def _secret(name: str, **content: Any) -> dict[str, Any]:

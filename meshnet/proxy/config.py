@@ -69,6 +69,8 @@ class HttpListener:
         bound: False for an address that no socket is bound to: connections come from the outbound
             listener by their original destination.
         edge: True where clients are outside: the client's address goes into X-Forwarded-For.
+        certificates: directories with `tls.crt` and `tls.key`, to speak TLS with: a client is
+            shown the one for its server name, else the first; none: plain text.
     """
 
     name: str
@@ -77,6 +79,7 @@ class HttpListener:
     table: str
     bound: bool = True
     edge: bool = False
+    certificates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

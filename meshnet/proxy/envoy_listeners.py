@@ -22,9 +22,11 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from meshnet.proxy.bootstrap import SDS_FILE
 from meshnet.proxy.config import BY_HOST, HttpListener, Inbound, Listener, Outbound
 
 _LOG_FORMAT = (
@@ -117,12 +119,30 @@ def _http(config: HttpListener) -> Any:
         manager.rds.config_source.CopyFrom(ads_source())
     if config.edge:
         manager.use_remote_address.value = True
+    chain = _chain("envoy.filters.network.http_connection_manager", manager)
+    if config.certificates:
+        chain.transport_socket.name = "envoy.transport_sockets.tls"
+        chain.transport_socket.typed_config.CopyFrom(_any(_tls(config.certificates)))
     return listener_pb2.Listener(
         name=config.name,
         address=socket_address(config.address, config.port),
         bind_to_port=BoolValue(value=config.bound),
-        filter_chains=[_chain("envoy.filters.network.http_connection_manager", manager)],
+        filter_chains=[chain],
     )
+
+
+def _tls(directories: Iterable[str]) -> Any:
+    """A server's side. Its certificates come by SDS: only so are they read again when replaced."""
+    context = tls_pb2.DownstreamTlsContext()
+    common = context.common_tls_context
+    common.alpn_protocols.extend(["h2", "http/1.1"])
+    common.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
+    common.tls_params.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
+    for directory in directories:
+        secret = common.tls_certificate_sds_secret_configs.add(name=directory)
+        secret.sds_config.path_config_source.path = f"{directory}/{SDS_FILE}"
+        secret.sds_config.resource_api_version = config_source_pb2.ApiVersion.V3
+    return context
 
 
 def _scoped(name: str) -> Any:

@@ -30,12 +30,60 @@ def entries(*made: Any) -> dict[str, Any]:
 def test_the_edge_listens_on_the_gateways_http_ports_and_chooses_tables_by_host() -> None:
     servers = [
         istio.Server(port=istio.Port(number=80, protocol="HTTP", name="http"), hosts=["*"]),
-        istio.Server(port=istio.Port(number=443, protocol="https", name="https"), hosts=["*"]),
         istio.Server(port=istio.Port(number=0, protocol="http", name="none"), hosts=["*"]),
     ]
     made = translate.edge({"g": istio.Gateway(servers=servers)})
     assert made.listeners == (HttpListener("http-80", "0.0.0.0", 80, BY_HOST, edge=True),)
     assert translate.edge({}).listeners == ()
+
+
+def https(name: str, port: int = 443, **tls: Any) -> Any:
+    given = {
+        "mode": istio.Server.TLSOptions.SIMPLE,
+        "server_certificate": f"/etc/istio/{name}/tls.crt",
+        "private_key": f"/etc/istio/{name}/tls.key",
+        **tls,
+    }
+    return istio.Server(
+        port=istio.Port(number=port, protocol="https", name=name),
+        hosts=[name],
+        tls=istio.Server.TLSOptions(**given),
+    )
+
+
+def test_an_https_port_has_the_certificates_of_all_servers_there() -> None:
+    plain = istio.Server(port=istio.Port(number=80, protocol="http", name="http"), hosts=["*"])
+    servers = [plain, https("*.a.x"), https("b.x"), https("*.a.x"), https("c.x", 8443)]
+    made = translate.edge({"g": istio.Gateway(servers=servers)})
+    assert made.listeners == (
+        HttpListener("http-80", "0.0.0.0", 80, BY_HOST, edge=True),
+        HttpListener(
+            *("https-443", "0.0.0.0", 443, BY_HOST),
+            edge=True,
+            certificates=("/etc/istio/*.a.x", "/etc/istio/b.x"),
+        ),
+        HttpListener(
+            *("https-8443", "0.0.0.0", 8443, BY_HOST),
+            edge=True,
+            certificates=("/etc/istio/c.x",),
+        ),
+    )
+
+
+def test_an_https_server_that_no_proxy_could_serve_is_left_out_and_port_80_stays() -> None:
+    plain = istio.Server(port=istio.Port(number=80, protocol="http", name="http"), hosts=["*"])
+    servers = [
+        plain,
+        https("a.x", 80),
+        https("a.x", 0),
+        https("a.x", mode=istio.Server.TLSOptions.PASSTHROUGH),
+        https("a.x", server_certificate=""),
+        https("a.x", private_key="/elsewhere/tls.key"),
+        https("a\nx"),
+        istio.Server(port=istio.Port(number=443, protocol="https", name="n"), hosts=["*"]),
+    ]
+    made = translate.edge({"g": istio.Gateway(servers=servers)})
+    assert [one.name for one in made.listeners] == ["http-80"]
 
 
 def test_an_external_service_is_a_table_of_its_host() -> None:

@@ -7,9 +7,11 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 
 from meshnet.proxy import envoy
 from meshnet.proxy.config import (
+    BY_HOST,
     Cluster,
     Host,
     HttpListener,
@@ -102,6 +104,28 @@ def test_only_a_vips_listener_is_unbound_and_only_outbound_hands_over() -> None:
 def test_both_redirected_listeners_ask_for_the_original_destination() -> None:
     asking = {name for name, one in listeners().items() if one.listener_filters}
     assert asking == {"outbound", "inbound"}
+
+
+def test_a_listener_with_certificates_speaks_tls_and_no_other_does() -> None:
+    secure = HttpListener(
+        *("https-443", "0.0.0.0", 443, BY_HOST),
+        edge=True,
+        certificates=("/etc/istio/*.a.x", "/etc/istio/b.x"),
+    )
+    _, made = envoy.listener_resource(secure)
+    (chain,) = listener_pb2.Listener.FromString(made.body).filter_chains
+    context = tls_pb2.DownstreamTlsContext()
+    assert chain.transport_socket.typed_config.Unpack(context)
+    common = context.common_tls_context
+    assert common.tls_params.tls_minimum_protocol_version == common_pb2.TlsParameters.TLSv1_2
+    assert list(common.alpn_protocols) == ["h2", "http/1.1"]
+    secrets = common.tls_certificate_sds_secret_configs
+    assert [(one.name, one.sds_config.path_config_source.path) for one in secrets] == [
+        ("/etc/istio/*.a.x", "/etc/istio/*.a.x/sds.json"),
+        ("/etc/istio/b.x", "/etc/istio/b.x/sds.json"),
+    ]
+    chains = [chain for one in listeners().values() for chain in one.filter_chains]
+    assert chains and not any(chain.HasField("transport_socket") for chain in chains)
 
 
 def test_equal_configuration_has_equal_versions_and_other_another() -> None:
