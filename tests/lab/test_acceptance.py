@@ -6,11 +6,13 @@ are skipped there; here they run. Hosts are of mixed case, as in the suite.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +20,11 @@ import pytest
 from meshnet.model.patience import patient
 from netns_lab.stage import APPS, COMMAND, EXTERNAL, INTERNAL, POLICY_PORTS, Stage
 
+from .conftest import meshnet
+
 pytestmark = pytest.mark.sudo
 PLAIN = "apps.internal"
+_FAILED, _UNTRUSTED = 22, 60  # curl's words
 
 
 @dataclass
@@ -90,6 +95,31 @@ def holds(condition: Callable[[], bool], seconds: float) -> None:
     while time.monotonic() < end:
         assert condition()
         time.sleep(0.1)
+
+
+def test_an_app_is_served_by_https_to_who_trusts_the_labs_ca(apps: Apps, tmp_path: Path) -> None:
+    """Routing, HTTPS; the certificate is verified, and without the CA refused by the client."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text(meshnet("lab", "ca", lab=apps.stage.paths.lab).stdout)
+    apps.route("IATS-Secure", apps.hello)
+    apps.stage.until(url("IATS-Secure"), lambda status: status == 200)
+
+    def ask(host: str, *options: str) -> tuple[int, Any]:
+        line = ["curl", "-sSf", "--max-time", "60", *options, f"https://{host}.{EXTERNAL}/x"]
+        done = subprocess.run(
+            apps.stage.outside.argv(line), capture_output=True, text=True, timeout=90
+        )
+        return done.returncode, json.loads(done.stdout or "{}")
+
+    trusting = ("--cacert", str(ca))
+    for version in ("--http1.1", "--http2"):
+        for _ in range(4):  # by either router
+            code, answer = ask("IATS-Secure", *trusting, version)
+            assert (code, answer["greeting"], answer["path"]) == (0, "hello", "/x")
+            headers = {name.lower(): value for name, value in answer["headers"].items()}
+            assert headers["x-forwarded-proto"] == "https" and headers["x-forwarded-for"]
+    assert ask("IATS-Secure") == (_UNTRUSTED, {})
+    assert ask("IATS-Nobody", *trusting, "-w", "%{http_code}") == (_FAILED, 404)
 
 
 def test_a_stopped_app_answers_503_for_as_long_as_it_is_stopped(apps: Apps) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from meshnet.cli.client import of_lab
 from meshnet.wire.tls import Tls
@@ -108,6 +109,26 @@ def test_the_api_speaks_https_by_its_names(stage: Stage, tmp_path: Path) -> None
     assert links["self"]["href"].startswith("http://api.sys.mesh.lab")
 
 
+def meet_ingress(stage: Stage, version: ssl.TLSVersion | None = None) -> handshake.Met:
+    """GET / of the app hello by HTTPS."""
+    context = client(trusted(stage), version=version)
+    context.set_alpn_protocols(["http/1.1"])
+    host = f"hello.{EXTERNAL}"
+    say = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    return meet((status.lab(stage.paths)["ingress"], 443), context, say, host)
+
+
+def test_ingress_speaks_tls_from_1_2_on_with_an_rsa_certificate(stage: Stage) -> None:
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        met = meet_ingress(stage, version)
+        assert met.answer.startswith(b"HTTP/1.1 200 ")
+        assert isinstance(met.certificate.public_key(), rsa.RSAPublicKey)
+    with pytest.warns(DeprecationWarning), pytest.raises(ssl.SSLError):
+        meet_ingress(stage, ssl.TLSVersion.TLSv1_1)
+    address = (str(status.lab(stage.paths)["ingress"]), 443)
+    assert b"HTTP" not in handshake.plain(address, handshake.HTTP)
+
+
 @contextmanager
 def going_on(*works: Callable[[], object]) -> Iterator[list[int]]:
     """Do each of these over and over; what fails fails the test. Yields how often each was done."""
@@ -155,11 +176,14 @@ def test_nothing_fails_while_certificates_change(
     stage: Stage, tmp_path: Path, with_ca: bool
 ) -> None:
     own = pki.used(stage.paths)["control.copilot"]
-    before = serials(stage, own)
+    before = [*serials(stage, own), meet_ingress(stage).certificate.serial_number]
     old = write(tmp_path / "old", authority(stage).issue(leaf("old")), trusted(stage))
 
     def ask() -> None:
         assert all(r.status == 200 for r in stage.outside.get(f"http://hello.{EXTERNAL}/"))
+
+    def ask_securely() -> None:
+        assert meet_ingress(stage).answer.startswith(b"HTTP/1.1 200 ")
 
     def fresh_session() -> None:
         session = of_lab(status.lab(stage.paths))
@@ -171,12 +195,12 @@ def test_nothing_fails_while_certificates_change(
         stage.client.delete_route(stage.client.create_route(EXTERNAL, "renewed")["guid"])
         stage.client.policies()
 
-    with going_on(ask, fresh_session, change) as done:
+    with going_on(ask, ask_securely, fresh_session, change) as done:
         until(lambda: all(done))
         assert rotation.rotate(stage.paths, lambda text: None, authority=with_ca) > 0
         so_far = list(done)
         until(lambda: all(now > then for now, then in zip(done, so_far, strict=True)))
-    after = serials(stage, own)
+    after = [*serials(stage, own), meet_ingress(stage).certificate.serial_number]
     assert not set(before) & set(after)
     visit = Visitor(stage, LISTENERS[1], tmp_path)
     assert visit.address[1] == 9023
@@ -208,7 +232,9 @@ def test_private_keys_are_for_their_daemon_alone(stage: Stage) -> None:
 def test_an_ingress_envoy_sees_its_own_directory_alone(stage: Stage) -> None:
     daemons = {d["name"]: d for d in status.collect(stage.paths)["daemons"]}
     seen = Path(f"/proc/{daemons['router-1.ingress']['pid']}/root/run/meshnet")
-    assert {p.name for p in seen.iterdir()} == {"admin.sock", "identity.json", "tls", "trust.json"}
+    own = {"admin.sock", "etc", "identity.json", "tls", "trust.json"}
+    assert {p.name for p in seen.iterdir()} == own
+    assert [p.name for p in (seen.parents[1] / "etc").iterdir()] == ["istio"]
 
 
 def _secrets(stage: Stage) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,6 +95,43 @@ def test_who_serves_cfs_clients_has_rsa(lab: Paths) -> None:
     with_rsa = {name for name, key in keys.items() if isinstance(key, rsa.RSAPublicKey)}
     rooms = ("bbs", "capi", "copilot", "lease", "logcache", "pilot", "policy")
     assert with_rsa == {f"control.{room}" for room in rooms} & set(keys)
+
+
+def test_ingress_has_a_certificate_for_what_the_mesh_serves_outside(lab: Paths) -> None:
+    found = daemons(topology.load(DEFAULT), lab, Secrets("pw"), "/envoy")
+    routers = [d for d in found if d.room == "ingress"]
+    own = [dataclasses.replace(d, config={**d.config, "uid": os.getuid()}) for d in routers]
+    pki.prepare(topology.load(DEFAULT), lab, own)
+    for daemon in own:
+        path = lab.run / "config" / f"{daemon.name}.json"
+        path.write_text(json.dumps(daemon.config))
+    name, other = "router-1.ingress *.istio.mesh.lab", "router-2.ingress *.istio.mesh.lab"
+    before = shown(lab)
+    assert set(before) == {"router-1.ingress", name, "router-2.ingress", other}
+    leaf = leaf_of(before[name])
+    assert (leaf.hosts, leaf.unit, leaf.serves) == (("*.istio.mesh.lab",), "router-1", True)
+    assert serial(before[name]) != serial(before[other])
+    # Where the gateway says, and where Copilot reads for which names it is.
+    gateways = lab.run / "routers" / "router-1" / "etc" / "istio" / "*.istio.mesh.lab"
+    (read,) = next(d.config["certificates"] for d in found if d.room == "copilot")
+    assert Path(read) == gateways / "tls.crt"
+    pki.renew(lab)
+    for path in (gateways / "tls.crt", gateways / "tls.key"):
+        assert serial(path.read_bytes()) == serial(shown(lab)[name]) != serial(before[name])
+        assert path.stat().st_mode & 0o777 == 0o600
+    all_meet(lab)
+
+
+def test_a_mesh_that_serves_nothing_outside_has_no_such_certificate(lab: Paths) -> None:
+    domains = (topology.Domain("apps.internal", internal=True, istio=True),
+               topology.Domain("plain.x"))  # fmt: skip
+    inside = dataclasses.replace(topology.load(DEFAULT), domains=domains)
+    found = daemons(inside, lab, Secrets("pw"), "/envoy")
+    assert next(d.config["certificates"] for d in found if d.room == "copilot") == []
+    router = next(d for d in found if d.room == "ingress")
+    own = dataclasses.replace(router, config={**router.config, "uid": os.getuid()})
+    pki.prepare(inside, lab, [own])
+    assert not (Path(router.config["run_dir"]) / "etc").exists()
 
 
 def test_files_are_for_their_owner_alone(lab: Paths) -> None:

@@ -9,7 +9,13 @@ import pytest
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from google.protobuf import json_format
 
-from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, file_secrets, node_id
+from meshnet.proxy.bootstrap import (
+    envoy_argv,
+    envoy_bootstrap,
+    file_secrets,
+    node_id,
+    shown_secret,
+)
 
 
 def made(target: str = "unix:/run/ads/ads.sock", metrics: str | None = "10.255.1.2") -> Any:
@@ -107,3 +113,14 @@ def test_secrets_are_read_from_files_whose_directory_is_watched() -> None:
         assert secret.name == name
         part = secret.tls_certificate if name == "identity" else secret.validation_context
         assert part.watched_directory.path == "/t"
+
+
+def test_what_clients_are_shown_is_read_where_the_gateway_says_it_is() -> None:
+    (resource,) = shown_secret("/etc/istio/*.a.x")["resources"]
+    del resource["@type"]
+    secret = json_format.ParseDict(resource, secret_pb2.Secret())
+    assert secret.name == "/etc/istio/*.a.x"
+    pair = secret.tls_certificate
+    assert pair.certificate_chain.filename == "/etc/istio/*.a.x/tls.crt"
+    assert pair.private_key.filename == "/etc/istio/*.a.x/tls.key"
+    assert pair.watched_directory.path == "/etc/istio/*.a.x"
