@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import ssl
 import subprocess
 import threading
@@ -26,7 +28,7 @@ from tests.handshake import Clients, client, leaf, meet, write
 
 from .conftest import meshnet
 
-PLAIN = {53, 80}  # DNS; the API over HTTP
+PLAIN = {53, 80, 15014}  # DNS; the API over HTTP; Pilot's metrics
 BY_NAME = {"ids": lambda listener: f"{listener.room}-{listener.port}"}
 
 
@@ -109,13 +111,16 @@ def test_the_api_speaks_https_by_its_names(stage: Stage, tmp_path: Path) -> None
     assert links["self"]["href"].startswith("http://api.sys.mesh.lab")
 
 
-def meet_ingress(stage: Stage, version: ssl.TLSVersion | None = None) -> handshake.Met:
-    """GET / of the app hello by HTTPS."""
+def meet_ingress(
+    stage: Stage, version: ssl.TLSVersion | None = None, address: str = ""
+) -> handshake.Met:
+    """GET / of the app hello by HTTPS, from the router with this address or from any."""
     context = client(trusted(stage), version=version)
     context.set_alpn_protocols(["http/1.1"])
     host = f"hello.{EXTERNAL}"
     say = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-    return meet((status.lab(stage.paths)["ingress"], 443), context, say, host)
+    address = address or str(status.lab(stage.paths)["ingress"])
+    return meet((address, 443), context, say, host)
 
 
 def test_ingress_speaks_tls_from_1_2_on_with_an_rsa_certificate(stage: Stage) -> None:
@@ -127,6 +132,50 @@ def test_ingress_speaks_tls_from_1_2_on_with_an_rsa_certificate(stage: Stage) ->
         meet_ingress(stage, ssl.TLSVersion.TLSv1_1)
     address = (str(status.lab(stage.paths)["ingress"]), 443)
     assert b"HTTP" not in handshake.plain(address, handshake.HTTP)
+
+
+def test_a_bad_certificate_costs_ingress_https_alone_and_only_after_a_restart(
+    stage: Stage,
+) -> None:
+    router = next(n["address"] for n in status.lab(stage.paths)["nodes"] if n["name"] == "router-1")
+    say = f"GET / HTTP/1.1\r\nHost: hello.{EXTERNAL}\r\nConnection: close\r\n\r\n".encode()
+
+    def pid() -> int:
+        daemons = {d["name"]: d for d in status.collect(stage.paths)["daemons"]}
+        one = daemons["router-1.ingress"]
+        return int(one["pid"] or 0) if one["ready"] else 0
+
+    def secure() -> bool:
+        try:
+            return meet_ingress(stage, address=router).answer.startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            return False
+
+    def plain() -> bool:
+        try:
+            return handshake.plain((router, 80), say).startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            return False
+
+    def put(content: bytes) -> None:
+        new = shown.with_suffix(".new")
+        new.write_bytes(content)
+        os.chown(new, shown.stat().st_uid, shown.stat().st_gid)
+        new.rename(shown)
+
+    files = pki.used(stage.paths)[f"router-1.ingress *.{EXTERNAL}"]
+    shown, old = Path(files.certificate), pid()
+    before = shown.read_bytes()
+    put(b"no certificate")
+    try:
+        assert secure()
+        os.kill(old, signal.SIGTERM)
+        until(lambda: pid() not in (0, old))
+        until(plain)
+        assert not secure()
+    finally:
+        put(before)
+    until(secure)
 
 
 @contextmanager
