@@ -60,6 +60,14 @@ class Config:
     domains: list[dict[str, Any]] = field(default_factory=list)
 
 
+def public_url(config: Config) -> str:
+    """Where users and apps find the API (`cf_api` of VCAP_APPLICATION); cells have another port."""
+    scheme, port, usual = (
+        ("https", config.tls_port, 443) if config.tls else ("http", config.listen_port, 80)
+    )
+    return f"{scheme}://{config.listen_host}" + (f":{port}" if port != usual else "")
+
+
 async def serve(config: Config) -> None:
     """Serve until cancelled; a second one waits for the store until the first ends."""
     async with hold(config.store) as store:
@@ -85,6 +93,7 @@ async def _serve(config: Config, store: Store) -> None:
             if tls
             else f"http://{host}:{config.listen_port}"
         ),
+        cf_api=public_url(config),
         internal_user=config.internal_user,
         internal_password=config.internal_password,
         policy=http_client(config.policy_internal_url, tls),

@@ -37,12 +37,13 @@ class Sync:
         copilot: CopilotClient,
         *,
         base_url: str,
+        cf_api: str,
         internal_user: str,
         internal_password: str,
         policy: httpx.AsyncClient,
     ) -> None:
         self._records, self._bbs, self._copilot = records, bbs, copilot
-        self.cf_api = base_url
+        self.cf_api = cf_api  # what apps are told; cells fetch droplets elsewhere
         parts = urlsplit(base_url)
         login = f"{quote(internal_user)}:{quote(internal_password)}"
         self._droplets = f"{parts.scheme}://{login}@{parts.netloc}/internal/v4/droplets"

@@ -133,7 +133,10 @@ class Session:
         except httpx.HTTPError as exc:
             where = self._http.base_url
             if "CERTIFICATE_VERIFY_FAILED" in str(exc):
-                raise PeerError(f"the API at {where} is not trusted: name its CA in CF_CA") from exc
+                raise PeerError(
+                    f"the API at {where} is not trusted: name its CA in CF_CA"
+                    " (meshnet lab ca prints a lab's), or use cf api --skip-ssl-validation"
+                ) from exc
             raise PeerError(f"the API at {where} does not answer ({type(exc).__name__})") from exc
 
     def _authenticate(self) -> None:

@@ -215,6 +215,7 @@ class World:
             self.bbs,  # type: ignore[arg-type]
             self.copilot,  # type: ignore[arg-type]
             base_url="http://10.0.16.2:80",
+            cf_api="https://10.0.16.2",
             internal_user=LOGIN[0],
             internal_password=LOGIN[1],
             policy=http_client("http://127.0.0.1:9"),
