@@ -13,7 +13,10 @@ down:
 
 test:
 	@netns_lab/setup.sh --tests
-	$(PYTHON) -m pytest
+	@echo "tests/unit run beside tests/kernel and tests/lab; what they said follows at the end"
+	@said=$$(mktemp); env --default-signal $(PYTHON) -m pytest tests/unit >$$said 2>&1 & unit=$$!; \
+	$(PYTHON) -m pytest tests/kernel tests/lab; rest=$$?; \
+	wait $$unit; unit=$$?; cat $$said; rm $$said; exit $$((rest ? rest : unit))
 
 unit:
 	$(PYTHON) -m pytest tests/unit
