@@ -6,6 +6,7 @@ the code of Copilot, Pilot and the policy agent.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from meshnet.bbs.work import State as BbsState
 from meshnet.cli import proxy_lookup
 from meshnet.copilot import resources
 from meshnet.copilot.backends import Backends
+from meshnet.copilot.certificates import names_in
 from meshnet.copilot.state import State as CopilotState
 from meshnet.kernel.bpf import abi
 from meshnet.kernel.bpf.policy_rules import PolicyRules, keys_of, rule_of
@@ -24,7 +26,7 @@ from meshnet.policy.state import MIGRATIONS
 from meshnet.policy.state import State as PolicyState
 from meshnet.proxy import dump
 from meshnet.store import Store
-from meshnet.wire import proxies
+from meshnet.wire import mcp, proxies
 from meshnet.wire.mcp_sink import Delta
 from netns_lab import status
 from netns_lab.paths import Paths
@@ -86,7 +88,10 @@ def _views(paths: Paths, stores: Stores) -> dict[str, Views]:
     backends, mesh = Backends(), stores.copilot.mesh
     for guid in backends.replace(stores.bbs.table.all()):
         mesh.set_backends(guid, backends.backends(guid))
-    news = {name: Delta(changed=made) for name, made in resources.everything(mesh).items()}
+    config = json.loads((paths.run / "config" / "control.copilot.json").read_text())
+    gateway = resources.gateway(names_in(config["certificates"]))
+    made = {**resources.everything(mesh), mcp.GATEWAYS: gateway}
+    news = {name: Delta(changed=one) for name, one in made.items()}
     views = {}
     for node in status.collect(paths)["pilots"]:
         views[node] = Views()
