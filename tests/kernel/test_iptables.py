@@ -50,7 +50,7 @@ def arrives(source: str, address: str, port: int, listening: tuple[int, ...]) ->
         netns.run(APP, lambda p=p: socket.create_server(("10.255.1.2", p))) for p in listening
     ]
     try:
-        client = netns.run(source, lambda: socket.create_connection((address, port), 0.5))
+        client = netns.run(source, lambda: socket.create_connection((address, port), 3))
     except OSError:
         return 0
     else:

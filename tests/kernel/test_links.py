@@ -60,11 +60,15 @@ def listen(name: str, address: str) -> socket.socket:
     return netns.run(name, lambda: socket.create_server((address, 8080)))
 
 
-def reaches(name: str, address: str) -> str:
-    """The address a connection from inside `name` arrives with; "" if it does not arrive."""
+def reaches(name: str, address: str, seconds: float = 10) -> str:
+    """The address a connection from inside `name` arrives with; "" if it does not arrive.
+
+    The kernel brings a link up behind our back (linkwatch) and drops what is sent before; a SYN is
+    sent again after 1 s only, so that what must arrive needs more.
+    """
 
     def connect() -> str:
-        with socket.create_connection((address, 8080), 1) as s:
+        with socket.create_connection((address, 8080), seconds) as s:
             return str(s.getsockname()[0])
 
     try:
@@ -88,7 +92,7 @@ def test_without_the_neighbour_entry_nothing_arrives() -> None:
     links.apply(CELL, [op for op in host_side() if not isinstance(op, Neighbour)])
     links.apply(APP, [op for op in app_side() if not isinstance(op, Neighbour)])
     with listen(CELL, GATEWAY):
-        assert reaches(APP, GATEWAY) == ""
+        assert reaches(APP, GATEWAY, 1.5) == ""
 
 
 def test_all_but_the_link_can_be_applied_again() -> None:

@@ -174,9 +174,9 @@ class _Kept:
         return reply.status, reply.read().decode()
 
 
+@pytest.mark.parametrize("world", ["DELTA_GRPC"], indirect=True)
 def test_a_proxy_that_meets_another_pilot_is_pushed_nothing_that_it_has(world: World) -> None:
-    if world.api_type != "DELTA_GRPC":
-        pytest.skip("only the incremental form says what a proxy has")
+    """Only the incremental form says what a proxy has."""
     host, process = "again.x", "again"
     world.app(process, "10.255.1.50")
     for number in range(20):

@@ -124,7 +124,7 @@ class Etcd:
 def etcd(directory: Path, size: int = 3, **options: Any) -> Iterator[Etcd]:
     """An etcd that serves; ended with the block."""
     if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed: netns_lab/setup.sh --tests installs it")
+        pytest.fail("etcd is not installed: netns_lab/setup.sh --tests installs it")
     found = Etcd(directory, size, **options)
     try:
         found.start()
