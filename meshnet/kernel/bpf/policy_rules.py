@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -12,7 +13,7 @@ from meshnet.kernel.bpf import abi
 from meshnet.kernel.bpf.addresses import u16_be
 from meshnet.kernel.bpf.maps import Map, wait_for_pin
 from meshnet.kernel.bpf.port_ranges import prefixes
-from meshnet.model.errors import InputError
+from meshnet.model.errors import InputError, KernelError
 
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
@@ -97,7 +98,8 @@ class PolicyRules:
             How many map entries were added and removed (a port range is several entries).
 
         Raises:
-            KernelError: the map is full (E2BIG or ENOSPC) or refused; `replace` can be repeated.
+            KernelError: the map is full (E2BIG or ENOSPC) or refused; what was to go is gone all
+                the same, and `replace` can be repeated.
         """
         self._rules = set(rules)
         self._needed = Counter(key for rule in self._rules for key in keys_of(rule))
@@ -126,13 +128,22 @@ class PolicyRules:
         return self._write(needed - self._present, (touched - needed) & self._present)
 
     def _write(self, missing: Collection[bytes], obsolete: Collection[bytes]) -> tuple[int, int]:
-        for key in missing:
-            self._map.set(abi.PolicyKey.from_buffer_copy(key), ctypes.c_uint32(1))
-            self._present.add(key)
+        # What is new goes first, so that nothing that stays allowed is ever missing. But a map that
+        # is full must not go on allowing what is forbidden because something new has no room.
+        left = list(missing)
+        with contextlib.suppress(KernelError):
+            self._add(left)
         for key in obsolete:
             self._map.delete(abi.PolicyKey.from_buffer_copy(key))
             self._present.discard(key)
+        self._add(left)
         return len(missing), len(obsolete)
+
+    def _add(self, keys: list[bytes]) -> None:
+        """Write keys, each of which leaves the list. Raises KernelError at the first refusal."""
+        while keys:
+            self._map.set(abi.PolicyKey.from_buffer_copy(keys[-1]), ctypes.c_uint32(1))
+            self._present.add(keys.pop())
 
     def items(self) -> list[PolicyRule]:
         """What the map says now, one rule an entry, in order."""
