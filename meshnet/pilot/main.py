@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import http
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from meshnet.kernel.bpf.datapath import VipServices
-from meshnet.model.errors import InputError
+from meshnet.model.errors import InputError, KernelError
 from meshnet.pilot import metrics
 from meshnet.pilot.views import Views
 from meshnet.proxy import dump
@@ -103,10 +103,10 @@ class Pilot:
             while not self._views.synced:
                 await self._services_changed.wait()
             self._views.take_slots()
-            services.replace(self._views.slots)
+            _write(services.replace, self._views.slots)
             while True:
                 self._services_changed.clear()
-                services.update(self._views.take_slots())
+                _write(services.update, self._views.take_slots())
                 await self._services_changed.wait()
         finally:
             services.close()
@@ -190,6 +190,14 @@ class Pilot:
                 Route("/proxies/{proxy}/hidden/{address}/{port:int}", hidden),
             ]
         )
+
+
+def _write(write: Callable[[Any], object], services: Mapping[Any, Any]) -> None:
+    """Where there is no room for all, the others go on: proxies are served by this loop, too."""
+    try:
+        write(services)
+    except KernelError as exc:
+        log.warning("%s", exc)
 
 
 async def serve(config: Config) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from meshnet.kernel.bpf import abi
 from meshnet.kernel.bpf.addresses import address_be, address_text, u16_be
 from meshnet.kernel.bpf.maps import Map, wait_for_pin
+from meshnet.model.errors import KernelError
 
 Address = tuple[str, int]
 Slots = tuple[Address, ...]
@@ -28,6 +29,7 @@ class VipServices:
             for key, value in services.items()
         }
         self._present: dict[Address, Slots] = {}
+        self._refused: dict[Address, Slots] = {}
         self._last = max((table for table, _ in self._tables.values()), default=0)
         self._sweep()
 
@@ -49,30 +51,38 @@ class VipServices:
     def replace(self, wanted: Mapping[Address, Slots]) -> int:
         """Make the maps say exactly these services; how many changed.
 
-        A service's new table is whole before it is used, and its old one goes after that.
-
         Raises:
-            KernelError: a map is full (E2BIG) or refused; `replace` can be repeated.
+            KernelError: as `update`.
         """
-        changed = [vip for vip, slots in wanted.items() if self._present.get(vip) != slots]
-        for vip in changed:
-            self._set(vip, wanted[vip])
         gone = self._tables.keys() - wanted.keys()
-        for vip in gone:
-            self._remove(vip)
+        changed = {vip: one for vip, one in wanted.items() if self._present.get(vip) != one}
+        self._refused.clear()
+        self.update({**dict.fromkeys(gone), **changed})
         return len(changed) + len(gone)
 
     def update(self, changes: Mapping[Address, Slots | None]) -> None:
         """Set these services, or remove them (None), and leave all others alone.
 
+        A service's new table is whole before it is used, and its old one goes after that.
+
         Raises:
-            KernelError: as `replace`, which then heals.
+            KernelError: a map is full (E2BIG) or refused. All others are as they should be; what
+                was refused is tried again with the next changes.
         """
-        for vip, slots in changes.items():
-            if slots is None:
-                self._remove(vip)
-            elif self._present.get(vip) != slots:
+        todo = {**self._refused, **changes}
+        self._refused, error = {}, None
+        for vip in (vip for vip, slots in todo.items() if slots is None):
+            self._remove(vip)  # first, for the room
+        for vip, slots in todo.items():
+            if slots is None or self._present.get(vip) == slots:
+                continue
+            try:
                 self._set(vip, slots)
+            except KernelError as exc:
+                self._refused[vip], error = slots, exc
+        if error is not None:
+            text = f"{len(self._refused)} services of `kernel` mode have no room: {error}"
+            raise KernelError(text, error.errno) from error
 
     def items(self) -> dict[Address, Slots]:
         """What the maps say now."""
@@ -91,10 +101,14 @@ class VipServices:
 
     def _set(self, vip: Address, slots: Slots) -> None:
         table = self._last = self._last % 0xFFFFFFFF + 1
-        for number, (address, port) in enumerate(slots):
-            value = abi.Endpoint(addr_be=address_be(address), port_be=u16_be(port))
-            self._slots.set(abi.SlotKey(table, number), value)
-        self._services.set(_key(vip), abi.VipVal(table, len(slots)))
+        try:
+            for number, (address, port) in enumerate(slots):
+                value = abi.Endpoint(addr_be=address_be(address), port_be=u16_be(port))
+                self._slots.set(abi.SlotKey(table, number), value)
+            self._services.set(_key(vip), abi.VipVal(table, len(slots)))
+        except KernelError:
+            self._clear(table, len(slots))
+            raise
         if vip in self._tables:
             self._clear(*self._tables[vip])
         self._tables[vip], self._present[vip] = (table, len(slots)), slots
