@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from meshnet.kernel import cgroup, netns, procs
+from meshnet.model.errors import MeshnetError
 from meshnet.wire import kept_sockets, runtime
 from netns_lab.paths import Paths
 
@@ -68,7 +70,10 @@ class Supervisor:
         try:
             while True:
                 began = time.monotonic()
-                await self._run(daemon, notify)
+                try:
+                    await self._run(daemon, notify)
+                except (MeshnetError, OSError) as exc:  # no memory for one more process, perhaps
+                    log.error("%s cannot be started: %s", daemon.name, exc)
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = FIRST_PAUSE
                 daemon.restarts += 1
@@ -110,8 +115,10 @@ class Supervisor:
         """Empty a log that has grown too large; its writers append, so they go on at its start."""
         while True:
             for path in self._paths.log.glob("*.log"):
-                if path.stat().st_size > MAX_LOG_BYTES:
-                    os.truncate(path, 0)
+                # Instances' logs come and go meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_size > MAX_LOG_BYTES:
+                        os.truncate(path, 0)
             await asyncio.sleep(_LOG_CHECK_SECONDS)
 
     def application(self) -> Starlette:
