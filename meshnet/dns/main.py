@@ -27,6 +27,7 @@ from meshnet.dns.answers import (
 from meshnet.dns.instances import Instances
 from meshnet.model.errors import NotFound, PeerError
 from meshnet.model.modes import OFF
+from meshnet.model.patience import patient
 from meshnet.wire import kept_sockets, proxies, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.copilot_client import VipResolverClient
@@ -39,6 +40,9 @@ _TCP_IDLE_SECONDS = 10.0
 _MAX_KNOWN = 10_000  # names kept for the time that Copilot is away
 # A resolver in an app waits 5 s: a name nobody asked before is tried that long, nearly.
 _VIP_SECONDS, _VIP_RETRY_SECONDS = 4.0, 0.1
+# A Copilot that is stopped or swamped keeps its connections and says nothing: whoever asks for a
+# name that is known must not wait for that.
+_KNOWN_VIP_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Resolver:
         return any(under(name, domain) for domain in domains)
 
     async def _vip(self, name: str) -> Found | None:
-        """Copilot's answer; while Copilot is away the one it gave last, for VIPs are durable.
+        """Copilot's answer; where it does not give one the last it gave, for VIPs are durable.
 
         Raises:
             PeerError: it is away and never told this name.
@@ -119,7 +123,8 @@ class Resolver:
         deadline = time.monotonic() + _VIP_SECONDS
         while True:
             try:
-                vip = await self._vips.vip(name)
+                wait = patient(_KNOWN_VIP_SECONDS) if name in self._known else _VIP_SECONDS
+                vip = await self._vips.vip(name, wait)
                 self._known[name] = vip
                 if len(self._known) > _MAX_KNOWN:
                     del self._known[next(iter(self._known))]

@@ -33,10 +33,10 @@ class _Client:
         """Close the channel."""
         await self._channel.close()
 
-    async def _call(self, method: str, request: Any) -> Any:
+    async def _call(self, method: str, request: Any, timeout: float = _TIMEOUT) -> Any:
         try:
             stub = self._stub_type(self._channel.get())
-            return await getattr(stub, method)(request, timeout=_TIMEOUT)
+            return await getattr(stub, method)(request, timeout=timeout)
         except grpc.aio.AioRpcError as exc:
             if exc.code() == grpc.StatusCode.NOT_FOUND:
                 raise NotFound(exc.details()) from exc
@@ -124,6 +124,7 @@ class VipResolverClient(_Client):
 
     _stub_type = copilot_pb2_grpc.VIPResolverCopilotStub
 
-    async def vip(self, fqdn: str) -> str:
-        """The VIP of an internal host."""
-        return str((await self._call("GetVIPByName", pb.GetVIPByNameRequest(fqdn=fqdn))).ip)
+    async def vip(self, fqdn: str, timeout: float = _TIMEOUT) -> str:
+        """The VIP of an internal host; PeerError where there is no answer in `timeout` seconds."""
+        request = pb.GetVIPByNameRequest(fqdn=fqdn)
+        return str((await self._call("GetVIPByName", request, timeout)).ip)
