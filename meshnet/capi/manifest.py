@@ -6,6 +6,7 @@ Source: cloud_controller_ng, `app/messages/app_manifest_message.rb` and the mess
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from meshnet.capi.manifest_process import Web
 from meshnet.capi.metadata import Metadata
 
 Json = Mapping[str, Any]
+MAX_ROUTES = 1000  # of one app: all of them are looked up in one go
 _APART = [
     (
         *("no-route", "routes"),
@@ -132,8 +134,8 @@ class _Reader:
         kinds = [row.get("type") for row in rows]
         if not all(isinstance(kind, str) and kind for kind in kinds):
             raise unprocessable("All Processes must specify a type")
-        for kind in dict.fromkeys(kinds):
-            if kinds.count(kind) > 1:
+        for kind, count in Counter(kinds).items():
+            if count > 1:
                 raise unprocessable(f'Process "{str(kind)[:100]}" may only be present once')
         # What is said of the web process itself stands in for what is said of the app.
         self._process(next((row for row in rows if row["type"] == WEB), self._app))
@@ -218,6 +220,8 @@ def _urls(routes: Any) -> tuple[str, ...] | None:
     urls = [route.get("route") for route in routes]
     if not all(isinstance(url, str) for url in urls):
         raise unprocessable("Routes must be a list of route objects")
+    if len(urls) > MAX_ROUTES:
+        raise unprocessable(f"Routes must be at most {MAX_ROUTES}")
     return tuple(dict.fromkeys(urls))
 
 

@@ -105,6 +105,7 @@ def _mapped(
             "Destinations cannot be inserted when there are weighted destinations already"
             " configured."
         )
+    routing.check_room(route, 1)
     return route, replace(route, destinations=(*route.destinations, mapping))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
@@ -9,11 +10,19 @@ import yaml
 from meshnet.capi.errors import ApiError, unprocessable
 
 MAX_BYTES, MAX_APPS = 1024 * 1024, 200
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_MAX_NUMBER = (
+    64  # characters; YAML reads 1:1:1... to the base of 60, which takes hours for a megabyte
+)
+_TAG = "tag:yaml.org,2002:"
+_TIMESTAMP = f"{_TAG}timestamp"
+_PLAIN = (None, *(_TAG + name for name in ("null", "bool", "str", "seq", "map")))
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values; dates stay text; anchors are refused: a few bytes of them hold millions."""
+    """What JSON could hold too; dates and endless numbers stay text.
+
+    Anchors are refused: a few bytes of them hold millions.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -24,6 +33,24 @@ class _Loader(yaml.SafeLoader):
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _number(loader: _Loader, node: Any) -> Any:
+    text = loader.construct_scalar(node)
+    if len(text) > _MAX_NUMBER:
+        return text
+    return loader.construct_yaml_int(node) if node.tag.endswith("int") else _float(loader, node)
+
+
+def _float(loader: _Loader, node: Any) -> Any:
+    number = loader.construct_yaml_float(node)
+    return number if math.isfinite(number) else loader.construct_scalar(node)
+
+
+_Loader.yaml_constructors = {
+    **{tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _PLAIN},
+    **dict.fromkeys((f"{_TAG}int", f"{_TAG}float"), _number),
 }
 
 

@@ -16,6 +16,7 @@ from meshnet.capi.records import Records
 from meshnet.capi.service import Svc, User
 
 router = APIRouter()
+_MOST_WARNINGS = 100
 _YAML = {
     "requestBody": {
         "required": True,
@@ -47,7 +48,7 @@ async def apply(guid: str, request: Request, service: Svc, user: User) -> JSONRe
             break
     warnings = [f"For application '{m.name}': {text}" for m in wanted for text in m.warnings]
     jobs = service.records.jobs
-    job = jobs.done("space.apply_manifest", error=failed, warnings=warnings)
+    job = jobs.done("space.apply_manifest", error=failed, warnings=warnings[:_MOST_WARNINGS])
     return accepted(request, job)
 
 

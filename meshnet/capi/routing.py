@@ -98,9 +98,14 @@ async def add(service: Service, route: Route, new: Sequence[Destination]) -> Rou
     added = [d for d in new if not any(d.same(old) for old in route.destinations)]
     if not added:
         return route
-    if len(route.destinations) + len(added) > MAX_DESTINATIONS:
-        raise unprocessable(f"Routes can be mapped to at most {MAX_DESTINATIONS} destinations.")
+    check_room(route, len(added))
     return await _save(service, route, [*route.destinations, *added])
+
+
+def check_room(route: Route, more: int) -> None:
+    """422 where a route would lead to too many destinations."""
+    if len(route.destinations) + more > MAX_DESTINATIONS:
+        raise unprocessable(f"Routes can be mapped to at most {MAX_DESTINATIONS} destinations.")
 
 
 async def put(service: Service, route: Route, new: Sequence[Destination]) -> Route:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from capi_world import World, world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshnet.capi import manifest, manifest_yaml
+from meshnet.capi import manifest, manifest_yaml, routing
 from meshnet.capi.errors import ApiError
 
 YAML = {"Content-Type": "application/x-yaml"}
@@ -342,3 +343,57 @@ def test_any_bytes_are_read_or_refused(text: bytes) -> None:
         assert manifest_yaml.applications(text)
     except ApiError as exc:
         assert exc.status in (400, 422)
+
+
+ENDLESS = "0x" + "f" * 6000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"{key}: {ENDLESS}" for key in ("memory", "disk_quota", "instances", "timeout", "stack")),
+        *(f"log-rate-limit-per-second: {ENDLESS}", f"env: {{A: {ENDLESS}}}", "env: {A: .nan}"),
+        *("env: {A: !!binary /w==}", "services: !!binary /w==", "env: !!set {a, b}"),
+        *("sidecars: !!omap [a: 1]", "env: {.inf: 1}", "services: [.nan]", "memory: 1e999"),
+    ],
+)
+def test_odd_values_are_read_or_refused(tmp_path: Path, line: str) -> None:
+    with world(tmp_path) as w:
+        text = f"applications:\n- name: a\n  {line}\n"
+        for call in ("actions/apply_manifest", "manifest_diff", "manifest_diff"):
+            reply = post(w, text, call)
+            assert reply.status_code in (201, 202, 400, 422), (call, reply.text)
+
+
+def test_a_number_of_a_megabyte_is_not_worked_out(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        began = time.monotonic()
+        text = "applications:\n- name: a\n  env: {A: 1" + ":1" * 400_000 + "}\n"
+        app = applied(w, text)
+        assert w.records.apps.get(app).env["A"].startswith("1:1:1")
+        assert time.monotonic() - began < 30
+
+
+def test_many_processes_and_routes_do_not_stop_the_api(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        began = time.monotonic()
+        for key, row in (("processes", "{{type: p{}}}"), ("routes", "{{route: r{}.mesh.lab}}")):
+            rows = ", ".join(row.format(n) for n in range(30_000))
+            text = f"applications:\n- name: a\n  {key}: [{rows}]\n"
+            assert len(text) < manifest_yaml.MAX_BYTES
+            reply = post(w, text)
+            assert reply.status_code == (202 if key == "processes" else 422), reply.text
+        assert "at most 1000" in reply.text
+        assert time.monotonic() - began < 60
+
+
+def test_a_route_takes_no_more_apps_by_manifests_than_by_the_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "MAX_DESTINATIONS", 2)
+    with world(tmp_path) as w:
+        for name in ("a", "b"):
+            text = f"applications:\n- name: {name}\n  routes: [{{route: x.istio.mesh.lab}}]\n"
+            applied(w, text)
+        job = apply(w, text.replace("name: b", "name: c"))
+        assert job["state"] == "FAILED" and "at most 2" in job["errors"][0]["detail"]
