@@ -61,7 +61,9 @@ class Service:
         self.stager.resume()
 
 
-def _service(request: Request) -> Service:
+# Dependencies are coroutines: FastAPI runs plain functions in a thread, where the store may not be
+# used, and where every call would wait behind uploads and password checks.
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
@@ -71,8 +73,12 @@ def base_url(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def _user(request: Request) -> Permissions:
-    header, service = request.headers.get("authorization"), _service(request)
+async def _base(request: Request) -> str:
+    return base_url(request)
+
+
+async def _user(request: Request) -> Permissions:
+    header, service = request.headers.get("authorization"), await _service(request)
     if not header:
         raise unauthenticated()
     try:
@@ -90,7 +96,7 @@ def _user(request: Request) -> Permissions:
 
 Svc = Annotated[Service, Depends(_service)]
 User = Annotated[Permissions, Depends(_user)]
-Base = Annotated[str, Depends(base_url)]
+Base = Annotated[str, Depends(_base)]
 
 
 class Body(BaseModel):

@@ -6,13 +6,16 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+import anyio.to_thread
+from anyio import CapacityLimiter
 
 from meshnet.capi.tables import Record, Table
+from meshnet.capi.uaa.lockout import Lockout
 from meshnet.store import Store
 
 # What UAA gives every user, and what the cloud's operators have beyond it.
@@ -28,7 +31,13 @@ ADMIN_GROUPS = (
 # so that a higher cost holds for passwords set from then on.
 COST, _R, _P = 2**14, 8, 1
 MAX_PASSWORD = 4096
+# Threads that check passwords: each takes a whole core, and these are all that strangers can take.
+_AT_ONCE, _MOST_WAITING = 2, 100
 _MAXMEM = 64 * 1024 * 1024
+
+
+class TooManyLogins(Exception):
+    """More passwords wait to be checked than anybody would wait for."""
 
 
 def hash_password(password: str, *, cost: int = COST) -> str:
@@ -143,6 +152,9 @@ class Directory:
 
     def __init__(self, store: Store) -> None:
         self.cost = COST
+        self.lockout = Lockout()
+        self._slots: CapacityLimiter | None = None  # made on the event loop
+        self._waiting = 0
         self.users = UaaUsers(store)
         self.clients = UaaClients(store, UaaClient, "UaaClient")
         self.revocations = Table(store, Revocation, "UaaRevocation")
@@ -166,10 +178,25 @@ class Directory:
                 self.users.put(after)
 
     async def fits(self, user: UaaUser, password: str) -> bool:
-        """Whether it is the user's password; scrypt takes long, and is done in a thread."""
+        """Whether it is the user's password. Raises TooManyLogins."""
         if len(password) > MAX_PASSWORD:
             return False
-        return await run_in_threadpool(password_fits, password, user.password)
+        return bool(await self._slowly(password_fits, password, user.password))
+
+    async def hashed(self, password: str) -> str:
+        """A new password as it is stored. Raises TooManyLogins."""
+        return str(await self._slowly(partial(hash_password, cost=self.cost), password))
+
+    async def _slowly(self, work: Callable[..., Any], *args: str) -> Any:
+        """scrypt takes long, and is done in a thread: in one of few, for which others wait."""
+        if self._waiting >= _MOST_WAITING:
+            raise TooManyLogins
+        self._slots = self._slots or CapacityLimiter(_AT_ONCE)
+        self._waiting += 1
+        try:
+            return await anyio.to_thread.run_sync(work, *args, limiter=self._slots)
+        finally:
+            self._waiting -= 1
 
     def seed_client(self, client_id: str, secret: str, authorities: tuple[str, ...]) -> None:
         """A component that acts for itself; `secret` as it is stored."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 
@@ -23,7 +23,7 @@ class UaaError(InputError):
         return {**body, "message": self.message} if self.message else body
 
 
-def signed_in(request: Request) -> AccessToken:
+async def signed_in(request: Request) -> AccessToken:
     """Whose token it is. Raises UaaError 401."""
     header = request.headers.get("authorization")
     if not header:
@@ -36,11 +36,11 @@ def signed_in(request: Request) -> AccessToken:
     return token
 
 
-def needs(*scopes: str) -> Callable[[Request], AccessToken]:
+def needs(*scopes: str) -> Callable[[Request], Awaitable[AccessToken]]:
     """A dependency: one of these scopes, or uaa.admin. Raises UaaError 401, 403."""
 
-    def check(request: Request) -> AccessToken:
-        token = signed_in(request)
+    async def check(request: Request) -> AccessToken:
+        token = await signed_in(request)
         if not token.scopes & {*scopes, "uaa.admin"}:
             raise UaaError(403, "insufficient_scope", "Insufficient scope for this resource")
         return token

@@ -12,7 +12,13 @@ from typing import Any
 
 import jwt
 
-from meshnet.capi.uaa.directory import Directory, UaaClient, UaaUser, hash_password
+from meshnet.capi.uaa.directory import (
+    Directory,
+    TooManyLogins,
+    UaaClient,
+    UaaUser,
+    hash_password,
+)
 from meshnet.capi.uaa.keys import KeyRing
 from meshnet.wire.token import (
     ALGORITHM,
@@ -25,6 +31,7 @@ from meshnet.wire.token import (
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 30 * 24 * 3600
+LOCKED = "Your account has been locked because of too many failed attempts to login."
 # The client that the cf CLI is: public, with an empty secret.
 CF = UaaClient(guid="cf", grants=("password", "refresh_token"))
 
@@ -97,10 +104,19 @@ class Tokens:
     async def _by_password(self, form: Mapping[str, str]) -> UaaUser:
         user = self._directory.users.named(form.get("username", ""))
         password = form.get("password", "")
+        lockout = self._directory.lockout
+        if user and lockout.locked(user.guid):
+            raise GrantError("unauthorized", LOCKED)
+        if user:
+            lockout.tried(user.guid)
         # An unknown name takes as long as a wrong password, and so tells nobody who is known.
-        fits = await self._directory.fits(user or self._nobody, password)
+        try:
+            fits = await self._directory.fits(user or self._nobody, password)
+        except TooManyLogins as exc:
+            raise GrantError("too_many_requests", "Too many logins: try again", 429) from exc
         if user is None or not user.active or not fits:
             raise _bad_credentials()
+        lockout.passed(user.guid)
         return user
 
     def _by_refresh_token(

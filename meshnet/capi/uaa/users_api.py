@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from meshnet.capi.service import Svc
 from meshnet.capi.tables import shown_time
 from meshnet.capi.uaa import scim
-from meshnet.capi.uaa.directory import DEFAULT_GROUPS, MAX_PASSWORD, UaaUser, hash_password
+from meshnet.capi.uaa.directory import DEFAULT_GROUPS, MAX_PASSWORD, TooManyLogins, UaaUser
 from meshnet.capi.uaa.guard import UaaError, needs, signed_in
+from meshnet.capi.uaa.tokens import LOCKED
 from meshnet.model.errors import InputError
 from meshnet.wire.token import AccessToken
 
@@ -142,7 +142,7 @@ async def create(body: NewUser, service: Svc, token: Creator) -> Json:
         raise UaaError(400, "invalid_scim_resource", f"There is no origin {body.origin!r} here.")
     _check_password(body.password or "")
     _check_free(service, name)
-    hashed = await run_in_threadpool(hash_password, body.password or "", cost=directory.cost)
+    hashed = await _hashed(service, body.password or "")
     _check_free(service, name)  # again: another request may have been quicker
     made = UaaUser(
         username=name,
@@ -208,11 +208,37 @@ async def change_password(guid: str, body: Password, service: Svc, token: Signed
         raise UaaError(403, "insufficient_scope", "Insufficient scope for this resource")
     _check_not_of_lab(user)
     _check_password(body.password)
-    if guid == token.user_guid and not await directory.fits(user, body.oldPassword or ""):
-        raise UaaError(401, "unauthorized", "Old password is incorrect")
-    hashed = await run_in_threadpool(hash_password, body.password, cost=directory.cost)
+    if guid == token.user_guid:
+        await _check_old(service, user, body.oldPassword or "")
+    hashed = await _hashed(service, body.password)
     directory.users.put(replace(_user(service, guid), password=hashed))
     return {"status": "ok", "message": "password updated"}
+
+
+async def _check_old(service: Svc, user: UaaUser, password: str) -> None:
+    """Who found a terminal signed in must not guess the password there either."""
+    directory = service.records.uaa
+    if directory.lockout.locked(user.guid):
+        raise UaaError(401, "unauthorized", LOCKED)
+    directory.lockout.tried(user.guid)
+    try:
+        fits = await directory.fits(user, password)
+    except TooManyLogins as exc:
+        raise _too_many() from exc
+    if not fits:
+        raise UaaError(401, "unauthorized", "Old password is incorrect")
+    directory.lockout.passed(user.guid)
+
+
+async def _hashed(service: Svc, password: str) -> str:
+    try:
+        return await service.records.uaa.hashed(password)
+    except TooManyLogins as exc:
+        raise _too_many() from exc
+
+
+def _too_many() -> UaaError:
+    return UaaError(429, "too_many_requests", "Too many logins: try again")
 
 
 @router.get("/userinfo")
