@@ -159,7 +159,7 @@ def droplet(base: str, record: Droplet, *, hidden: bool = False) -> Json:
         links["download"] = {"href": f"{base}{path}/download"}
     return {
         **present.base(record),
-        "state": "STAGED" if record.sha256 else "AWAITING_UPLOAD",
+        "state": record.state,
         "error": None,
         "lifecycle": {"type": "buildpack", "data": {}},
         "execution_metadata": "",

@@ -12,6 +12,7 @@ from meshnet.store import Store
 STARTED, STOPPED = "STARTED", "STOPPED"
 WEB = "web"
 PORT, HTTP, PROCESS = "port", "http", "process"
+AWAITING, READY, EXPIRED = "AWAITING_UPLOAD", "READY", "EXPIRED"
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ class App(Record):
 
 @dataclass(frozen=True)
 class Package(Record):
-    """What a user pushed; `sha256` is None until its bits are uploaded."""
+    """What a user pushed; `sha256` is None until its bits are uploaded, and when they expired."""
 
     app: str = ""
-    state: str = "AWAITING_UPLOAD"
+    state: str = AWAITING
     sha256: str | None = None
     error: str | None = None
 
@@ -94,7 +95,7 @@ class Build(Record):
 
 @dataclass(frozen=True)
 class Droplet(Record):
-    """A droplet of an app; `sha256` is None until its bits are here.
+    """A droplet of an app; `sha256` is None until its bits are here, and when they expired.
 
     Attributes:
         process_types: process type to start command.
@@ -106,6 +107,14 @@ class Droplet(Record):
     package: str | None = None
     detected_buildpack: str | None = None
     stack: str | None = None
+    expired: bool = False
+
+    @property
+    def state(self) -> str:
+        """As the API shows it."""
+        if self.expired:
+            return EXPIRED
+        return "STAGED" if self.sha256 else AWAITING
 
 
 DEPLOYING, CANCELING = "DEPLOYING", "CANCELING"

@@ -24,6 +24,9 @@ MAX_UNPACKED_BYTES, MAX_FILES = 4 * 1024**3, 200_000
 _MAX_NAME, _MAX_PART, _MAX_HEADER = 4096, 255, 1024 * 1024
 _MAX_ZIP_DIRECTORY = 64 * 1024**2
 _BLOCK = 1024 * 1024
+# Others take an archive's word for how much memory they need.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+HOME = "/home/vcap/"  # where a droplet is unpacked
 _HEADERS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
@@ -77,11 +80,15 @@ def _reading(what: str) -> Iterator[None]:
         raise BadArchive(f"it is no {what}: {exc}") from exc
 
 
-def tar_entries(path: Path) -> Iterator[Entry]:
-    """A gzipped tar, to its end, so that its checksum counts. Raises BadArchive."""
+def tar_entries(path: Path, home: str = "") -> Iterator[Entry]:
+    """A gzipped tar, to its end, so that its checksum counts. Raises BadArchive.
+
+    Args:
+        home: symbolic links may lead there by absolute paths; "" = nowhere.
+    """
     with _reading("gzipped tar"), gzip.open(path) as unpacked:
         stream = _Bounded(unpacked)
-        yield from _checked(_tar(stream))
+        yield from _checked(_tar(stream), home)
         while stream.read(_BLOCK):
             pass
 
@@ -162,6 +169,8 @@ def _zip(path: Path) -> Iterator[Entry]:
             for info in archive.infolist():
                 if info.flag_bits & 1:
                     raise BadArchive(f"{_shown(info.filename)} is encrypted")
+                if info.compress_type not in _COMPRESSIONS:
+                    raise BadArchive(f"{_shown(info.filename)} is not compressed by «deflate»")
                 yield from _zipped(archive, info)
 
 
@@ -182,7 +191,7 @@ def _zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Entry]:
         raise BadArchive(f"{_shown(info.filename)} is neither file, directory nor link")
 
 
-def _checked(entries: Iterator[Entry]) -> Iterator[Entry]:
+def _checked(entries: Iterator[Entry], home: str = "") -> Iterator[Entry]:
     """The entries, cleaned. Raises BadArchive at the first that is not allowed."""
     size, kinds = 0, dict[str, str]()
     for count, entry in enumerate(entries):
@@ -194,7 +203,7 @@ def _checked(entries: Iterator[Entry]) -> Iterator[Entry]:
             continue  # the archive's own top
         _check_place(name, entry, kinds)
         kinds[name] = entry.kind
-        yield replace(entry, name=name, target=_target(name, entry, kinds))
+        yield replace(entry, name=name, target=_target(name, entry, kinds, home))
 
 
 def _clean(name: str) -> str:
@@ -218,7 +227,7 @@ def _check_place(name: str, entry: Entry, kinds: dict[str, str]) -> None:
             raise BadArchive(f"{_shown(name)} lies behind a link or a file")
 
 
-def _target(name: str, entry: Entry, kinds: dict[str, str]) -> str:
+def _target(name: str, entry: Entry, kinds: dict[str, str], home: str) -> str:
     """A link's target. No `..` after a name: that name may be a link, which only a disk knows."""
     if entry.kind == "hardlink":
         target = _clean(entry.target)
@@ -231,7 +240,9 @@ def _target(name: str, entry: Entry, kinds: dict[str, str]) -> str:
         parts = [part for part in entry.target.split("/") if part not in ("", ".")]
         up = sum(part == ".." for part in parts)
         leaves = up > name.count("/") or ".." in parts[up:] or "\0" in entry.target
-        if leaves or entry.target.startswith("/") or not 0 < len(entry.target) <= _MAX_NAME:
+        if entry.target.startswith("/"):
+            leaves = not (home and entry.target.startswith(home)) or ".." in parts
+        if leaves or not 0 < len(entry.target) <= _MAX_NAME:
             raise BadArchive(f"{_shown(name)} links to {_shown(entry.target)}, which is outside")
     return entry.target
 

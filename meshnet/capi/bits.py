@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
-from starlette.concurrency import run_in_threadpool
+import anyio.to_thread
+from anyio import CapacityLimiter
 
 from meshnet.capi.archives import BadArchive
 from meshnet.capi.errors import ApiError, unavailable, unprocessable
@@ -20,6 +21,7 @@ T = TypeVar("T")
 MAX_BYTES = 1024**3
 _BLOCK = 1024 * 1024
 _NEW = ".new"
+_AT_ONCE = 4  # threads: each unpacks up to gigabytes, and all else goes on beside them
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Bits:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._slots: CapacityLimiter | None = None  # made on the event loop
 
     def path(self, guid: str) -> Path:
         """Where a record's file is."""
@@ -73,7 +76,8 @@ class Bits:
         new = self.path(new_guid() + _NEW)
         try:
             try:
-                yield await run_in_threadpool(_written, new, write)
+                self._slots = self._slots or CapacityLimiter(_AT_ONCE)
+                yield await anyio.to_thread.run_sync(_written, new, write, limiter=self._slots)
             except OSError as exc:
                 raise _not_kept(exc) from exc
         finally:

@@ -9,19 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, UploadFile
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
-from meshnet.capi import app_present, made_for_apps, staging, validate
-from meshnet.capi.app_records import Droplet
+from meshnet.capi import app_present, expiry, made_for_apps, staging, uploads, validate
+from meshnet.capi.app_records import AWAITING, Droplet
 from meshnet.capi.errors import not_found, unauthenticated, unprocessable
 from meshnet.capi.jobs_api import accepted
 from meshnet.capi.listing import listed
 from meshnet.capi.made_for_apps import AppRelationships
 from meshnet.capi.metadata import Metadata, MetadataPatch, applied
 from meshnet.capi.permissions import Permissions
-from meshnet.capi.records import Records
 from meshnet.capi.service import Base, Body, Service, Svc, User, taken
 
 router = APIRouter()
@@ -41,14 +40,10 @@ def _droplet(user: Permissions, guid: str) -> Droplet:
     return droplet
 
 
-def _states(droplet: Droplet) -> str:
-    return "STAGED" if droplet.sha256 else "AWAITING_UPLOAD"
-
-
 def _listed(
     request: Request, service: Service, base: str, found: Iterable[Droplet]
 ) -> dict[str, Any]:
-    kinds = made_for_apps.collection(service.records, states=_states, package_guids="package")
+    kinds = made_for_apps.collection(service.records, states="state", package_guids="package")
     return listed(request, kinds, found, lambda d: app_present.droplet(base, d, hidden=True))
 
 
@@ -95,6 +90,8 @@ async def create(
     new = applied(Droplet(app=app.guid, process_types=types), body.metadata)
     if source_guid is not None:
         source = _droplet(user, source_guid)
+        # Whoever may not have its bits gets them by no copy either.
+        made_for_apps.see_secrets(user, source.app)
         if not source.sha256:
             raise unprocessable("source droplet is not staged")
         new = replace(
@@ -106,6 +103,8 @@ async def create(
             os.link(service.bits.path(source.guid), path)
 
         async with service.bits.written(link) as written:
+            if service.records.apps.find(app.guid) is None:
+                raise unprocessable(text)  # it was deleted meanwhile
             written.keep(service.bits.path(new.guid))
     return app_present.droplet(base, service.records.droplets.put(new))
 
@@ -132,7 +131,7 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
     """Delete a droplet that no app runs."""
     droplet = _droplet(user, guid)
     made_for_apps.write(user, droplet.app)
-    taken(_in_use(service.records, guid), "The droplet is the current one of its app.")
+    taken(guid in expiry.in_use(service.records), "The droplet is the current one of its app.")
     with service.records.changes() as tx:
         service.records.droplets.delete(guid, tx)
         job = service.records.jobs.done("droplet.delete", tx)
@@ -140,23 +139,17 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
     return accepted(request, job)
 
 
-def _in_use(records: Records, guid: str) -> bool:
-    rolling = records.deployments.all_active()
-    leaving = (version.droplet for deployment in rolling for version in deployment.leaving)
-    going_back = (deployment.previous_droplet for deployment in rolling)
-    return any(app.droplet == guid for app in records.apps) or guid in {*leaving, *going_back}
-
-
-@router.post("/v3/droplets/{guid}/upload", status_code=202)
-async def upload(
-    guid: str, request: Request, bits: UploadFile, service: Svc, user: User
-) -> JSONResponse:
+@router.post("/v3/droplets/{guid}/upload", status_code=202, openapi_extra=uploads.described())
+async def upload(guid: str, request: Request, service: Svc, user: User) -> JSONResponse:
     """Take a droplet's bits: a gzipped tar that holds the app."""
     droplet = _droplet(user, guid)
     made_for_apps.write(user, droplet.app)
     _check_once(droplet)
     refusal = "Uploaded droplet file is invalid"
-    async with service.bits.uploaded(bits.file, staging.look_into, refusal) as written:
+    async with (
+        uploads.sent(request) as sent,
+        service.bits.uploaded(sent.needed(), staging.look_into, refusal) as written,
+    ):
         # Again: another upload, or the app's end, may have been quicker.
         droplet = service.records.droplets.get(guid)
         _check_once(droplet)
@@ -170,12 +163,13 @@ async def upload(
         with service.records.changes() as tx:
             service.records.droplets.put(after, tx)
             job = service.records.jobs.done("droplet.upload", tx)
+    expiry.expire(service.records, service.bits, droplet.app)
     return accepted(request, job)
 
 
 def _check_once(droplet: Droplet) -> None:
     taken(
-        bool(droplet.sha256),
+        droplet.state != AWAITING,
         "Droplet may be uploaded only once. Create a new droplet to upload bits.",
     )
 

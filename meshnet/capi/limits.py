@@ -11,19 +11,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshnet.capi import bits
-from meshnet.capi.errors import ApiError, invalid_token, unauthenticated
-from meshnet.capi.service import Service
-from meshnet.wire.token import TokenError
+from meshnet.capi.errors import ApiError
 
 MAX_BODY, MAX_POLICIES = 1024 * 1024, 10 * 1024 * 1024
 _MAX_UPLOAD = bits.MAX_BYTES + MAX_BODY
 
 
 class Limits:
-    """ASGI middleware; refuses in CC's form, which the limits of Starlette do not.
-
-    Uploads are spooled to disk before a handler sees them: only those with a token may begin one.
-    """
+    """ASGI middleware; refuses in CC's form, which the limits of Starlette do not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +29,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), scope["path"]
-        error = _refused(path, headers, scope["app"].state.service)
+        error = _refused(path, headers)
         if error is None:
             await self._app(scope, _counted(receive, _most(path)), send)
         else:
@@ -42,15 +37,7 @@ class Limits:
             await reply(scope, receive, send)
 
 
-def _refused(path: str, headers: Headers, service: Service) -> ApiError | None:
-    if _is_upload(path):
-        authorization = headers.get("authorization")
-        if not authorization:
-            return unauthenticated()
-        try:
-            service.tokens.verify(authorization)
-        except TokenError:
-            return invalid_token()
+def _refused(path: str, headers: Headers) -> ApiError | None:
     length = headers.get("content-length", "0")
     too_long = not length.isdecimal() or len(length) > 15 or int(length) > _most(path)
     return _too_large(_most(path)) if too_long else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
 
-from meshnet.capi import app_present, archives, flags, made_for_apps
-from meshnet.capi.app_records import Package
+from meshnet.capi import app_present, archives, expiry, flags, made_for_apps, uploads
+from meshnet.capi.app_records import AWAITING, READY, Package
 from meshnet.capi.errors import ApiError, unprocessable
 from meshnet.capi.jobs_api import accepted
 from meshnet.capi.lifecycle import NO_DOCKER
@@ -22,7 +22,6 @@ from meshnet.capi.permissions import Permissions
 from meshnet.capi.service import Base, Body, Service, Svc, User
 
 router = APIRouter()
-AWAITING, READY = "AWAITING_UPLOAD", "READY"
 _NO_APP = "App is invalid. Ensure it exists and you have access to it."
 
 
@@ -108,31 +107,31 @@ async def delete(guid: str, request: Request, service: Svc, user: User) -> JSONR
     return accepted(request, job)
 
 
-@router.post("/v3/packages/{guid}/upload")
+_UPLOAD = uploads.described(resources="JSON: files that need no upload; none are known here")
+
+
+@router.post("/v3/packages/{guid}/upload", openapi_extra=_UPLOAD)
 async def upload(
-    guid: str,
-    service: Svc,
-    user: User,
-    base: Base,
-    bits: UploadFile | None = None,
-    resources: Annotated[str | None, Form()] = None,
+    guid: str, request: Request, service: Svc, user: User, base: Base
 ) -> dict[str, Any]:
     """Take a package's bits: a zip, a tar or a gzipped tar; it is READY when this answers."""
     package = _package(user, guid)
     made_for_apps.write(user, package.app)
     flags.require(user, "app_bits_upload")
-    _check_resources(resources)
     _check_once(package)
-    if bits is None:
-        raise unprocessable("Upload must include either resources or bits")
-    refusal = "The app upload is invalid"
-    async with service.bits.uploaded(bits.file, archives.check_package, refusal) as written:
-        # Again: another upload, or the app's end, may have been quicker.
-        package = service.records.packages.get(guid)
-        _check_once(package)
-        written.keep(service.bits.path(guid))
-        after = replace(package, state=READY, sha256=written.sha256)
-        service.records.packages.put(after)
+    async with uploads.sent(request) as sent:
+        _check_resources(sent.fields.get("resources"))
+        if sent.bits is None:
+            raise unprocessable("Upload must include either resources or bits")
+        refusal = "The app upload is invalid"
+        async with service.bits.uploaded(sent.bits, archives.check_package, refusal) as written:
+            # Again: another upload, or the app's end, may have been quicker.
+            package = service.records.packages.get(guid)
+            _check_once(package)
+            written.keep(service.bits.path(guid))
+            after = replace(package, state=READY, sha256=written.sha256)
+            after = service.records.packages.put(after)
+    expiry.expire(service.records, service.bits, package.app)
     return app_present.package(base, after)
 
 

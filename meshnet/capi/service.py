@@ -56,7 +56,8 @@ class Service:
 
     def resume(self) -> None:
         """Sweep up after the last process, and take up what it had begun."""
-        known = {r.guid for t in (self.records.packages, self.records.droplets) for r in t}
+        tables = self.records.packages, self.records.droplets
+        known = {record.guid for table in tables for record in table if record.sha256}
         self.bits.sweep(known)
         self.stager.resume()
 

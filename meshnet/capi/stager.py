@@ -12,6 +12,7 @@ from meshnet.capi.app_records import Build, Droplet
 from meshnet.capi.archives import BadArchive
 from meshnet.capi.bits import Bits
 from meshnet.capi.errors import ApiError
+from meshnet.capi.expiry import expire
 from meshnet.capi.logs import STAGING as STG
 from meshnet.capi.logs import Logs
 from meshnet.capi.records import Records
@@ -85,12 +86,15 @@ class Stager:
             written.keep(self._bits.path(droplet.guid))
             with self._records.changes() as tx:
                 self._records.droplets.put(droplet, tx)
+                # As it is now: its metadata may have been changed meanwhile.
+                build = self._records.builds.get(build.guid)
                 done = replace(build, state=STAGED, droplet=droplet.guid)
                 self._records.builds.put(done, tx)
+        expire(self._records, self._bits, build.app)
         self._logs.say(build.app, STG, f"Staging complete: droplet {droplet.guid}")
 
     def _failed(self, build: Build, error: str) -> None:
         log.info("build %s failed: %s", build.guid, error)
         self._logs.say(build.app, STG, error, error=True)
-        if self._records.builds.find(build.guid):
-            self._records.builds.put(replace(build, state=FAILED, error=error))
+        if now := self._records.builds.find(build.guid):
+            self._records.builds.put(replace(now, state=FAILED, error=error))

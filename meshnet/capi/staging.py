@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from meshnet.capi.app_records import WEB
-from meshnet.capi.archives import BadArchive, Content, Entry, package_entries, tar_entries
+from meshnet.capi.archives import HOME, BadArchive, Content, Entry, package_entries, tar_entries
 
 BINARY, STACK = "binary_buildpack", "cflinuxfs4"
 MAX_COMMAND = 4096
@@ -44,7 +44,7 @@ def look_into(droplet: Path) -> Contents:
         BadArchive: it is none, or would reach outside or fill the disk of a cell.
     """
     found, texts = False, dict[str, str]()
-    for entry in tar_entries(droplet):
+    for entry in tar_entries(droplet, HOME):
         found = found or entry.name.startswith("app/")
         if entry.name in ("staging_info.yml", "app/Procfile"):
             texts[entry.name] = _text(entry)

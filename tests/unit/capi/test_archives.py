@@ -35,7 +35,7 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return member
 
 
-def zipped(*members: tuple[str, bytes, int]) -> bytes:
+def zipped(*members: tuple[str, bytes, int], how: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content, mode in members:
@@ -43,7 +43,7 @@ def zipped(*members: tuple[str, bytes, int]) -> bytes:
             info.external_attr = mode << 16
             with warnings.catch_warnings():  # of a name that is there twice
                 warnings.simplefilter("ignore")
-                archive.writestr(info, content)
+                archive.writestr(info, content, compress_type=how)
     return buffer.getvalue()
 
 
@@ -80,6 +80,9 @@ HOSTILE: dict[str, bytes] = {
     "zip device": zipped(("x", b"", stat.S_IFCHR | 0o644)),
     "zip twice": zipped(("x", b"1", FILE), ("x", b"2", FILE)),
     "zip cut": zipped(("x", b"1" * 1000, FILE))[:-5],
+    "zip of bzip2": zipped(("x", b"1" * 1000, FILE), how=zipfile.ZIP_BZIP2),
+    "zip of lzma": zipped(("x", b"1" * 1000, FILE), how=zipfile.ZIP_LZMA),
+    "symlink home": tar(special("a", LINK, "/home/vcap/app/x")),
     "zip without end": b"PK\x03\x04" + b"\0" * 200,
 }
 
@@ -228,3 +231,25 @@ def test_buildpacks_that_are_not_here() -> None:
     assert staging.supported(["https://github.com/cloudfoundry/binary-buildpack.git"])
     assert not staging.supported(["go_buildpack"])
     assert not staging.supported(["binary_buildpack", "python_buildpack"])
+
+
+def linked(target: str) -> bytes:
+    return tar(("app/run", b""), special("app/a", LINK, target))
+
+
+def test_a_droplet_may_link_to_where_it_will_be(tmp_path: Path) -> None:
+    bits = tmp_path / "bits"
+    bits.write_bytes(linked("/home/vcap/deps/0/bin/python"))
+    staging.look_into(bits)
+    for target in ("/home/vcap/../../etc/passwd", "/home/vcap/a/../../x", "/home/vcapx/a", "/etc"):
+        bits.write_bytes(linked(target))
+        with pytest.raises(BadArchive, match="outside"):
+            staging.look_into(bits)
+    bits.write_bytes(tar(("app/run", b""), special("d", LINK, "/home/vcap/app"), ("d/x", b"")))
+    with pytest.raises(BadArchive, match="behind a link"):
+        staging.look_into(bits)
+
+
+def test_a_zip_by_deflate_is_read(tmp_path: Path) -> None:
+    (tmp_path / "bits").write_bytes(zipped(("x", b"1" * 1000, FILE), how=zipfile.ZIP_DEFLATED))
+    assert drained(tmp_path / "bits") == ["x"]

@@ -45,6 +45,27 @@ def test_an_upload_needs_a_token_before_it_is_read(tmp_path: Path) -> None:
             assert reply.status_code == 401 and sum(sent) < 10 * 65536
 
 
+def test_an_upload_is_read_only_from_whoever_may_send_it(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a")
+        droplet = w.droplet(app)
+        body = {"type": "bits", "relationships": {"app": {"data": {"guid": app}}}}
+        package = w.ask("POST", "/v3/packages", body, 201)["guid"]
+        org = w.ask("GET", f"/v3/spaces/{w.space}")["relationships"]["organization"]["data"]["guid"]
+        w.user("auditor", organization_user=org, space_auditor=w.space)
+        w.user("stranger")
+        boundary = {"content-type": "multipart/form-data; boundary=x"}
+        paths = (f"/v3/packages/{package}/upload", f"/v3/droplets/{droplet}/upload")
+        for name, status in (("auditor", 403), ("stranger", 404), ("admin", 422)):
+            w.sign_in(name)
+            # The administrator's is refused for it is there already, and is not read either.
+            for path in paths if status != 422 else paths[1:]:
+                sent: list[int] = []
+                reply = w.http.post(path, content=endless(sent, 50 * 65536), headers=boundary)
+                assert reply.status_code == status, (path, reply.text)
+                assert sum(sent) < 10 * 65536
+
+
 def test_uploads_have_a_limit_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with world(tmp_path) as w:
         app = w.app("a")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import stat
 import tarfile
+import threading
 import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from capi_world import World, world
+from capi_world import World, tgz, world
 
-from meshnet.capi import staging
+from meshnet.capi import expiry, staging
+from meshnet.capi.tenancy_records import Role
 
 
 def zipped(files: dict[str, str]) -> bytes:
@@ -195,3 +198,91 @@ def test_nothing_is_ever_matched(tmp_path: Path) -> None:
         resource = {"path": "a", "checksum": {"value": "x"}, "size_in_bytes": 1, "mode": "644"}
         body = {"resources": [resource]}
         assert w.ask("POST", "/v3/resource_matches", body, 201) == {"resources": []}
+
+
+def test_of_an_apps_bits_the_newest_few_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "MOST_PACKAGES", 2)
+    monkeypatch.setattr(expiry, "MOST_DROPLETS", 2)
+    with world(tmp_path) as w:
+        app, other = w.app("a"), w.app("b")
+        elsewhere = package(w, other)
+        upload(w, elsewhere, zipped({"a": ""}))
+        waiting, packages, droplets = package(w, app), list[str](), list[str]()
+        for n in range(5):
+            packages.append(package(w, app))
+            assert upload(w, packages[-1], zipped({"a": str(n)})).status_code == 200
+            droplets.append(str(build(w, packages[-1])["droplet"]["guid"]))
+            if n == 0:  # what the app has stays, however old
+                path = f"/v3/apps/{app}/relationships/current_droplet"
+                w.ask("PATCH", path, {"data": {"guid": droplets[0]}}, 200)
+        kept = {elsewhere, *packages[-2:], droplets[0], *droplets[-2:]}
+        assert {path.name for path in w.droplet_dir.iterdir()} == kept
+        shown = w.ask("GET", f"/v3/apps/{app}/packages?order_by=created_at")["resources"]
+        states = ["AWAITING_UPLOAD", *["EXPIRED"] * 3, "READY", "READY"]
+        assert [one["state"] for one in shown] == states
+        shown = w.ask("GET", f"/v3/apps/{app}/droplets?order_by=created_at")["resources"]
+        states = ["STAGED", *["EXPIRED"] * 2, "STAGED", "STAGED"]
+        assert [one["state"] for one in shown] == states
+        assert w.refused("GET", f"/v3/packages/{packages[0]}/download", None)
+        assert w.refused("GET", f"/v3/droplets/{droplets[1]}/download", None)
+        assert "not ready" in w.refused("POST", "/v3/builds", {"package": {"guid": packages[0]}})
+        body = {"data": {"guid": droplets[1]}}
+        assert w.refused("PATCH", f"/v3/apps/{app}/relationships/current_droplet", body)
+        assert upload(w, packages[0], zipped({"a": ""})).status_code == 400, "only once"
+        assert "only once" in w.upload(droplets[1], tgz()).text
+        assert upload(w, waiting, zipped({"a": ""})).status_code == 200
+
+
+def test_what_is_changed_of_a_build_while_it_is_staged_stays(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a")
+        guid = package(w, app)
+        upload(w, guid, zipped({"a": ""}))
+        gate = threading.Event()
+        stage = staging.stage
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(staging, "stage", lambda *args: (gate.wait(), stage(*args))[1])
+            made = w.ask("POST", "/v3/builds", {"package": {"guid": guid}}, 201)["guid"]
+            metadata = {"metadata": {"labels": {"a": "b"}}}
+            w.ask("PATCH", f"/v3/builds/{made}", metadata, 200)
+            gate.set()
+            deadline = time.monotonic() + 30
+            while (found := w.ask("GET", f"/v3/builds/{made}"))["state"] == "STAGING":
+                assert time.monotonic() < deadline
+        assert found["state"] == "STAGED" and found["metadata"]["labels"] == {"a": "b"}
+
+
+def test_who_may_not_have_a_droplets_bits_gets_no_copy_of_it(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        source = w.droplet(w.app("a"))
+        org = w.ask("GET", f"/v3/spaces/{w.space}")["relationships"]["organization"]["data"]["guid"]
+        own = w.space_in(org, "own")
+        body = {"name": "mine", "relationships": {"space": {"data": {"guid": own}}}}
+        mine = w.ask("POST", "/v3/apps", body, 201)["guid"]
+        here = w.space
+        ann = w.user("ann", organization_user=org, space_auditor=here)
+        w.records.roles.put(Role(type="space_developer", user=ann, target=own))
+        w.sign_in("ann")
+        body = {"relationships": {"app": {"data": {"guid": mine}}}}
+        assert w.refused("GET", f"/v3/droplets/{source}/download", None, 403)
+        assert w.refused("POST", f"/v3/droplets?source_guid={source}", body, 403)
+        w.sign_in()
+        w.ask("POST", f"/v3/droplets?source_guid={source}", body, 201)
+
+
+def test_a_copy_for_an_app_that_is_deleted_meanwhile_leaves_nothing(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        source, app = w.droplet(w.app("a")), w.app("b")
+        link = os.link
+
+        def deleting(*args: Any) -> None:
+            link(*args)
+            w.records.apps.delete(app)
+
+        body = {"relationships": {"app": {"data": {"guid": app}}}}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "link", deleting)
+            assert w.refused("POST", f"/v3/droplets?source_guid={source}", body)
+        assert [path.name for path in w.droplet_dir.iterdir()] == [source]
