@@ -68,6 +68,8 @@ def envoy_bootstrap(
     return {
         "node": {"id": node_id, "cluster": cluster},
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": _NOT_COUNTED}}},
+        # Nothing is pushed anywhere: latching every counter each 5 s costs O(clusters) for nobody.
+        "stats_flush_on_admin": True,
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "dynamic_resources": {"ads_config": ads, "lds_config": source, "cds_config": source},
         "static_resources": {

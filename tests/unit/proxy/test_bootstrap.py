@@ -41,6 +41,10 @@ def test_the_only_port_is_that_of_the_metrics() -> None:
     assert made()["admin"]["address"] == {"pipe": {"path": "/run/envoy/admin.sock", "mode": 0o600}}
 
 
+def test_counters_are_latched_when_somebody_reads_them_and_not_each_five_seconds() -> None:
+    assert made()["stats_flush_on_admin"] is True
+
+
 def test_the_metrics_listener_passes_one_get_to_the_admin_interface() -> None:
     chain = made()["static_resources"]["listeners"][0]["filter_chains"][0]
     (host,) = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
