@@ -91,7 +91,7 @@ async def _passed_on(request: Request, to: httpx.AsyncClient, who: str) -> Respo
         reply = await to.request(
             request.method,
             request.url.path,
-            params=request.query_params,
+            params=request.url.query,  # as text: a parameter may be there several times
             content=await request.body(),
             headers=headers,
         )

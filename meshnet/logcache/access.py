@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 import httpx
 
+from meshnet.model.errors import PeerError
+from meshnet.wire.live_tokens import LiveTokens
 from meshnet.wire.token import TokenError, Verifier
 
 _ADMIN = frozenset({"doppler.firehose", "logs.admin"})
@@ -24,6 +27,7 @@ class Access:
     ) -> None:
         self._tokens, self._capi, self._clock = tokens, capi, clock
         self._until: dict[tuple[str, str], float] = {}
+        self._live = LiveTokens(capi, clock)
 
     async def may_read(self, header: str, source_id: str) -> bool:
         """Whether an Authorization header lets its owner read an app's logs."""
@@ -32,7 +36,7 @@ class Access:
         except TokenError:
             return False
         if token.scopes & _ADMIN:
-            return True
+            return await self._holds(header)
         key = (header, source_id)
         if self._until.get(key, 0) > self._clock():
             return True
@@ -54,12 +58,17 @@ class Access:
         except TokenError:
             return set()
         if token.scopes & _ADMIN:
-            return None
+            return None if await self._holds(header) else set()
         reply = await self._ask("/v3/apps?per_page=5000", header)
         try:
             return {app["guid"] for app in reply.json()["resources"]} if reply else set()
         except (ValueError, KeyError):
             return set()
+
+    async def _holds(self, header: str) -> bool:
+        with contextlib.suppress(PeerError):
+            return await self._live.holds(header)
+        return False
 
     async def _ask(self, path: str, header: str) -> httpx.Response | None:
         try:

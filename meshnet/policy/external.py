@@ -24,6 +24,7 @@ from meshnet.wire.token import AccessToken, TokenError, Verifier
 
 _ADMIN, _WRITE = "network.admin", "network.write"
 _NO_ACCESS = "one or more applications cannot be found or accessed"
+_NOT_VERIFIED = "failed to verify token with uaa"
 _BASE = "/networking/{version}/external"
 Authorized = Callable[[Request, AccessToken], Awaitable[Response]]
 
@@ -144,24 +145,32 @@ class External:
 
     def _authorized(self, work: Authorized, failure: str, admin: bool) -> Handler:
         async def handler(request: Request) -> Response:
-            return await work(request, self._authorize(request, admin))
+            return await work(request, await self._authorize(request, admin))
 
         return guarded(handler, failure)
 
-    def _authorize(self, request: Request, admin: bool) -> AccessToken:
+    async def _authorize(self, request: Request, admin: bool) -> AccessToken:
         header = request.headers.get("authorization")
         if not header:
             raise Refused(401, "missing authorization header")
         try:
             token = self._verifier.authorization(header)
         except TokenError as exc:
-            raise Refused(401, "failed to verify token with uaa") from exc
+            raise Refused(401, _NOT_VERIFIED) from exc
+        if not await self._accepted(header):
+            raise Refused(401, _NOT_VERIFIED)
         allowed = [_ADMIN] if admin else [_ADMIN, _WRITE]
         if not token.scopes & set(allowed) and (admin or not self._limits.self_service):
             given, wanted = " ".join(sorted(token.scopes)), " ".join(allowed)
             text = f"provided scopes [{given}] do not include allowed scopes [{wanted}]"
             raise Refused(403, text)
         return token
+
+    async def _accepted(self, header: str) -> bool:
+        try:
+            return await self._capi.accepts(header)
+        except MeshnetError as exc:
+            raise Refused(500, "check access failed") from exc
 
     async def _exist(self, apps: set[str]) -> bool:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from meshnet.model.errors import PeerError
+from meshnet.wire.live_tokens import LiveTokens
 from meshnet.wire.token import AccessToken
 
 _PER_CALL = 100  # guids; a longer request line would be refused
@@ -24,7 +25,12 @@ class CloudController:
 
     def __init__(self, http: httpx.AsyncClient, client: str, secret: str) -> None:
         self._http, self._login = http, (client, secret)
+        self._live = LiveTokens(http)
         self._token, self._ends = "", 0.0
+
+    async def accepts(self, header: str) -> bool:
+        """Whether UAA has not taken back the token in an Authorization header."""
+        return await self._live.holds(header)
 
     async def spaces_of(self, apps: Collection[str]) -> dict[str, str]:
         """App guid to the guid of its space; apps that there are none are not in it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from capi_world import LogCache, world
 
@@ -67,6 +69,21 @@ def test_a_log_cache_that_is_away_is_said_to_be(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         for path in ("/api/v1/info", "/api/v1/read/a?limit=1", "/v1/read/a"):
             assert w.ask("GET", path, None, 503)["error"] == "log-cache does not answer"
+
+
+def test_a_parameter_that_is_there_twice_is_passed_on_twice(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        asked: list[str] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            asked.append(request.url.query.decode())
+            return httpx.Response(200, json={})
+
+        http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://lc")
+        w.asgi.state.service = dataclasses.replace(w.service, log_cache=http)
+        query = "envelope_types=COUNTER&envelope_types=GAUGE&limit=5"
+        w.ask("GET", f"/api/v1/read/a?{query}", None, 200)
+        assert asked == [query]
 
 
 class Bbs:

@@ -46,6 +46,7 @@ class World:
 
     def __init__(self) -> None:
         self.ring, self.asked, self.away, self.now = Ring(), 0, False, 0.0
+        self.revoked = False
         capi = httpx.AsyncClient(transport=httpx.MockTransport(self._capi), base_url="http://cc")
         tokens = Verifier({key_id(KEY.public_key()): KEY.public_key()})
         api = Api(self.ring, Access(tokens, capi, lambda: self.now))
@@ -56,6 +57,8 @@ class World:
         self.asked += 1
         if self.away:
             raise httpx.ConnectError("away")
+        if request.url.path == "/userinfo":
+            return httpx.Response(401 if self.revoked else 403)
         theirs = request.headers["authorization"] == bearer()["Authorization"]
         if request.url.path == "/v3/apps":
             return httpx.Response(200, json={"resources": [{"guid": "mine"}] if theirs else []})
@@ -209,6 +212,25 @@ def test_meta_shows_what_one_may_read_and_info_is_public(monkeypatch: pytest.Mon
         }
         everything = await world.http.get("/api/v1/meta", headers=bearer("logs.admin", "x"))
         assert set(everything.json()["meta"]) == {"mine", "other"}
+
+    run(scenario, monkeypatch)
+
+
+def test_an_operators_token_that_was_taken_back_reads_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(world: World) -> None:
+        world.ring.put([envelope()])
+        admin = bearer("logs.admin", "admin")
+        meta = "/api/v1/meta"
+        assert (await world.read(**admin)).status_code == 200
+        assert (await world.http.get(meta, headers=admin)).json()["meta"]
+        world.revoked = True
+        world.now += 60
+        assert (await world.read(**admin)).status_code == 404
+        assert (await world.http.get(meta, headers=admin)).json()["meta"] == {}
+        world.revoked, world.away = False, True
+        assert (await world.read(**admin)).status_code == 404
 
     run(scenario, monkeypatch)
 

@@ -49,6 +49,7 @@ class World:
         self.developer: dict[str, set[str]] = {}
         self.down = False
         self.logins = 0
+        self.revoked: set[str] = set()
         http = httpx.AsyncClient(transport=httpx.MockTransport(self._capi), base_url="http://capi")
         verifier = Verifier(load_keys(pem(KEY.public_key())))
         self.face = External(self.state, verifier, CloudController(http, "np", "secret"), limits)
@@ -66,6 +67,8 @@ class World:
         if request.url.path == "/oauth/token":
             self.logins += 1
             return httpx.Response(200, json={"access_token": "own", "expires_in": 599})
+        if request.url.path == "/userinfo":
+            return httpx.Response(401 if request.headers["authorization"] in self.revoked else 404)
         assert request.headers["authorization"] == "bearer own"
         if request.url.path == "/v3/roles":
             user = request.url.params["user_guids"]
@@ -157,6 +160,30 @@ def test_who_may_not(
         assert w.state.policies == set()
 
     run(tmp_path, scenario, Limits(self_service=False))
+
+
+@pytest.mark.parametrize("scope", ["network.admin", "network.write"])
+def test_a_token_that_was_taken_back_opens_nothing(tmp_path: Path, scope: str) -> None:
+    async def scenario(w: World) -> None:
+        w.developer["u"] = {"space-0"}
+        body = {"policies": [policy("app-2", "app-4")]}
+        header = token(scope=[scope], user_id="u")
+        w.external.headers["authorization"] = header
+        w.revoked.add(header)
+        for path in ("policies", "policies/delete", "tags", "whoami"):
+            method = "POST" if path.startswith("policies") else "GET"
+            path = f"/networking/v1/external/{path}"
+            reply = await w.external.request(method, path, json=body)
+            assert reply.status_code == 401, path
+            assert reply.json()["error"] == "failed to verify token with uaa"
+        w.revoked.clear()
+        w.down = True  # who cannot be asked says no yes
+        assert (await w.external.post(api.EXTERNAL, json=body)).status_code == 500
+        w.down = False
+        assert (await w.external.post(api.EXTERNAL, json=body)).status_code == 200
+        assert len(w.state.policies) == 1
+
+    run(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("scope", [["openid", "network.write"], ["openid"]])
