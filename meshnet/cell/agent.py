@@ -16,8 +16,9 @@ from meshnet.cell.evacuation import Evacuation
 from meshnet.cell.host_ports import HostPorts
 from meshnet.cell.instance import Instance, Tools
 from meshnet.cell.metrics import measure
+from meshnet.cell.numbers import Numbers
 from meshnet.cell.plan import plan, plan_healing
-from meshnet.cell.record import Names, Record, lowest_free
+from meshnet.cell.record import Names, Record
 from meshnet.cell.reports import RETRY_SECONDS
 from meshnet.cell.threads import in_thread
 from meshnet.kernel import links
@@ -34,7 +35,8 @@ log = logging.getLogger("meshnet")
 PRESENCE_SECONDS, PRESENCE_TTL_SECONDS = 3.0, 15
 _HEAL_SECONDS = 1.0
 _GUID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a part of files' names
-_FIRST_HOST = 2  # .0 is the VTEP, .1 the gateway's by silk's custom
+_FIRST_HOST, _HOSTS = 2, 253  # .0 is the VTEP, .1 the gateway's by silk's custom
+_UIDS = 4000
 
 
 class Agent:
@@ -48,6 +50,10 @@ class Agent:
         self.evacuation = Evacuation(tools.config.run)
         tools.evacuating = lambda: self.evacuation.on
         self._creating: dict[str, asyncio.Task[None]] = {}
+        config = tools.config
+        self._hosts = Numbers("address", _FIRST_HOST, _HOSTS)
+        self._free_ports = Numbers("host port", config.host_port_first, config.host_ports)
+        self._uids = Numbers("uid", FIRST_APP_UID, _UIDS)
         self._switching = asyncio.Lock()
         self._present_until = 0.0  # CLOCK_MONOTONIC
 
@@ -154,7 +160,10 @@ class Agent:
 
     def adopt(self) -> None:
         """Take over what an earlier agent left; what was half made is torn down and reported."""
-        for rec, lrp in record.load(self._tools.config):
+        found = record.load(self._tools.config)
+        self._hosts.taken(_host(rec) for rec, _ in found)
+        self._free_ports.taken(rec.host_port for rec, _ in found)
+        for rec, lrp in found:
             self._add(rec, lrp).begin(adopt=True)
         self._host_ports.changed()
 
@@ -204,11 +213,9 @@ class Agent:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _record(self, lrp: Any, desired: Any) -> Record:
-        """A record with the lowest free address, host port and uid. Raises Conflict."""
-        config, present = self._tools.config, [i.record for i in self.instances.values()]
+        """A record with the next free address, host port and uid. Raises Conflict."""
+        present = [i.record for i in self.instances.values()]
         prefix, _, _ = self._lease.overlay_subnet.rpartition(".")
-        hosts = (int(r.address.rpartition(".")[2]) for r in present)
-        ports = (r.host_port for r in present)
         properties = desired.network.properties
         app_guid = properties.get("policy_group_id") or desired.log_guid
         if not _GUID.fullmatch(app_guid):
@@ -219,9 +226,9 @@ class Agent:
             index=lrp.actual_lrp_key.index,
             domain=lrp.actual_lrp_key.domain,
             app_guid=app_guid,
-            address=f"{prefix}.{lowest_free(_FIRST_HOST, 253, hosts, 'address')}",
-            host_port=lowest_free(config.host_port_first, config.host_ports, ports, "host port"),
-            uid=lowest_free(FIRST_APP_UID, 4000, (r.uid for r in present), "uid"),
+            address=f"{prefix}.{self._hosts.next(map(_host, present))}",
+            host_port=self._free_ports.next(r.host_port for r in present),
+            uid=self._uids.next(r.uid for r in present),
         )
 
     async def set_mode(self, app_guid: str, redirection: Redirection | None) -> Redirection | None:
@@ -285,6 +292,10 @@ class Agent:
             ],
             "counters": {k: v for k, v in self._tools.datapath.counters().items() if v},
         }
+
+
+def _host(rec: Record) -> int:
+    return int(rec.address.rpartition(".")[2])
 
 
 def _row(config: Config, instance: Instance) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from meshnet.cell.config import Config
-from meshnet.model.errors import Conflict
 from meshnet.wire.gen import bbs_pb2 as pb
 
 SUFFIX = ".json"
@@ -106,12 +104,3 @@ def load(config: Config) -> list[tuple[Record, Any]]:
             lrp = pb.DesiredLRP(action=pb.Action(run_action=run))
         found.append((rec, lrp))
     return found
-
-
-def lowest_free(first: int, count: int, used: Iterable[int], what: str) -> int:
-    """The lowest number in first..first+count-1 that is not used. Raises Conflict."""
-    taken = set(used)
-    for number in range(first, first + count):
-        if number not in taken:
-            return number
-    raise Conflict(f"no free {what} on this cell: all {count} are used")

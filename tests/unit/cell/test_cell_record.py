@@ -9,8 +9,7 @@ import pytest
 
 from meshnet.cell import record
 from meshnet.cell.config import Config
-from meshnet.cell.record import Names, Record, lowest_free
-from meshnet.model.errors import Conflict
+from meshnet.cell.record import Names, Record
 from meshnet.wire.gen import bbs_pb2 as pb
 
 RECORD = Record(
@@ -88,13 +87,3 @@ def test_names_are_silks_and_fit_the_kernels_limit(config: Config) -> None:
     ids = {names.app_id, names.sidecar_id}
     assert len(ids) == 2
     assert len({names.bundle(config, one) for one in ids}) == 2
-
-
-def test_the_lowest_free_number_is_taken() -> None:
-    assert lowest_free(2, 253, [], "address") == 2
-    assert lowest_free(2, 253, [2, 3, 5, 999], "address") == 4
-
-
-def test_none_free_says_what_and_how_many() -> None:
-    with pytest.raises(Conflict, match=r"no free host port on this cell: all 3 are used"):
-        lowest_free(61000, 3, [61002, 61001, 61000], "host port")
