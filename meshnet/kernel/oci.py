@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 from meshnet.kernel import cgroup, oci_bundle, procs
 from meshnet.kernel.oci_bundle import BindMount, ContainerSpec
@@ -190,9 +192,12 @@ def _program(name: str) -> str:
 
 def _runc(runc: str, root: Path, *args: str) -> None:
     line = [runc, "--root", str(root), *args]
-    done = subprocess.run(
-        line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_CREATE_TIMEOUT
-    )
+    try:
+        done = subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_CREATE_TIMEOUT
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise KernelError(f"runc {args[0]} {args[-1]}: not done in {exc.timeout:.0f} s") from exc
     if done.returncode:
         raise KernelError(f"runc {args[0]} {args[-1]}: {_last_line(done.stderr)}")
 
@@ -230,9 +235,24 @@ def _create(spec: ContainerSpec, root: Path, conmon: str, runc: str) -> int:
             (group / "cgroup.procs").write_text(str(shim.pid))
         os.write(go, b"\0")
         os.close(go)
-        shim.wait(_CREATE_TIMEOUT)  # the real conmon is its child and stays
-        text = answers.readline()
+        text = _answer(spec, shim, answers)
     return _created_pid(spec, text)
+
+
+def _answer(spec: ContainerSpec, shim: subprocess.Popen[bytes], answers: TextIO) -> str:
+    """What conmon says of the create: one line, or nothing where it has ended."""
+    began = time.monotonic()
+    poller = select.poll()
+    poller.register(answers)
+    try:
+        shim.wait(_CREATE_TIMEOUT)  # the real conmon is its child and stays
+        left = began + _CREATE_TIMEOUT - time.monotonic()
+        if poller.poll(max(0.0, left) * 1000):
+            return answers.readline()
+    except subprocess.TimeoutExpired:
+        shim.kill()
+        shim.wait()
+    raise KernelError(f"container {spec.id}: not created in {_CREATE_TIMEOUT:.0f} s")
 
 
 def _created_pid(spec: ContainerSpec, text: str) -> int:
