@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from meshnet.wire.mcp import MAX_MESSAGE_BYTES, PING_OPTIONS
 from meshnet.wire.tls import Tls
 
 log = logging.getLogger("meshnet")
+# Requests that wait; a proxy that asks on without reading its answers waits then, too.
+MOST_WAITING = 64
 
 
 class Views:
@@ -51,6 +53,7 @@ class Connection:
     proxy_id: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     inbox: deque[Any] = field(default_factory=deque)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
 
     async def read(self, requests: AsyncIterator[Any]) -> None:
@@ -59,6 +62,9 @@ class Connection:
             async for request in requests:
                 self.inbox.append(request)
                 self.wake.set()
+                while len(self.inbox) >= MOST_WAITING:
+                    self.room.clear()
+                    await self.room.wait()
         finally:
             self.ended = True
             self.wake.set()
@@ -68,6 +74,12 @@ class Connection:
         await self.wake.wait()
         self.wake.clear()
         return bool(self.inbox) or not self.ended
+
+    def take(self) -> Iterator[Any]:
+        """The requests that wait, oldest first."""
+        while self.inbox:
+            yield self.inbox.popleft()
+        self.room.set()
 
 
 @dataclass
@@ -157,8 +169,8 @@ class AdsService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
                             grpc.StatusCode.INVALID_ARGUMENT, "the first request has no node id"
                         )
                     status = self._connected(connection)
-                while connection.inbox:
-                    stream.receive(connection.inbox.popleft())
+                for request in connection.take():
+                    stream.receive(request)
                 self._tell(status, stream)
                 if view := self._views.of(connection.proxy_id):
                     for response in stream.send(view):

@@ -16,6 +16,8 @@ from meshnet.wire.mcp import Changes
 from meshnet.wire.mcp_source import Catalog, SourceStream, UnsupportedCollection
 
 log = logging.getLogger("meshnet")
+# Requests that wait; a sink that asks on without reading its answers waits then, too.
+MOST_WAITING = 256  # more than there are collections
 
 
 @dataclass(eq=False)
@@ -25,6 +27,7 @@ class _Connection:
     stream: SourceStream
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     inbox: list[Any] = field(default_factory=list)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     node: str = ""
     rejected: int = 0
@@ -84,8 +87,7 @@ class McpSource(mcp_pb2_grpc.ResourceSourceServicer):
             reader.cancel()
 
     async def _receive(self, connection: _Connection, context: Any) -> None:
-        requests, connection.inbox = connection.inbox, []
-        for request in requests:
+        for request in _taken(connection):
             connection.node = request.sink_node.id or connection.node
             try:
                 error = connection.stream.receive(request)
@@ -101,11 +103,20 @@ class McpSource(mcp_pb2_grpc.ResourceSourceServicer):
         log.warning("%s rejected %s: %s", connection.node or "a sink", collection, error)
 
 
+def _taken(connection: _Connection) -> list[Any]:
+    requests, connection.inbox = connection.inbox, []
+    connection.room.set()
+    return requests
+
+
 async def _read(requests: AsyncIterator[Any], connection: _Connection) -> None:
     try:
         async for request in requests:
             connection.inbox.append(request)
             connection.wake.set()
+            while len(connection.inbox) >= MOST_WAITING:
+                connection.room.clear()
+                await connection.room.wait()
     except grpc.aio.AbortError:
         pass  # it sent what does not parse, and has been told
     finally:
