@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ log = logging.getLogger("meshnet")
 
 PORT = 80
 CHECK_SECONDS, CONNECT_SECONDS = 0.5, 0.4
+_LATE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ class Balancer:
     async def check(self) -> None:
         """Look at every router again and again."""
         while True:
-            states = await asyncio.gather(
-                *(alive(a, self._config.own_ip) for a in self._config.routers)
-            )
+            states = await self._states()
             arp = Path("/proc/net/arp").read_text(encoding="ascii")
             live = [a for a, up in zip(self._config.routers, states, strict=True) if up]
             routers = [(a, mac) for a in live if (mac := mac_of(a, arp))]
@@ -87,6 +87,19 @@ class Balancer:
                 self._ready = True
                 runtime.notify_ready()
             await asyncio.sleep(CHECK_SECONDS)
+
+    async def _states(self) -> list[bool]:
+        """Which routers are alive, in their order."""
+        for _ in range(2):
+            began = time.monotonic()
+            states = await asyncio.gather(
+                *(alive(a, self._config.own_ip) for a in self._config.routers)
+            )
+            # Where this process did not run meanwhile (stopped, starved), its own deadline was over
+            # whatever the routers did: all of them would count as dead at once.
+            if all(states) or time.monotonic() - began < CONNECT_SECONDS + _LATE_SECONDS:
+                break
+        return states
 
     def status(self) -> dict[str, Any]:
         """For `lab status`."""
