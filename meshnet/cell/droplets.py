@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -21,13 +22,14 @@ MAX_UNPACKED_BYTES = 4 * 1024 * 1024 * 1024
 DIRECTORIES = ("app", "deps", "profile.d", "tmp", "logs")
 _MOUNTED = "/home/vcap"
 PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.2
-
+MAX_CACHED_BYTES = 1024 * 1024 * 1024
+IN_USE_SECONDS = 600.0  # from being fetched to being unpacked, at the very most
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Droplets:
-    """The cell's droplet cache, by SHA-256."""
+    """The cell's droplet cache, by SHA-256; what was not used for longest goes when it is full."""
 
     def __init__(self, directory: Path, tls: Tls | None = None) -> None:
         self._directory, self._tls = directory, tls
@@ -49,14 +51,30 @@ class Droplets:
         path = self._directory / f"{sha256}.tgz"
         deadline = time.monotonic() + PATIENCE_SECONDS
         async with self._locks.setdefault(sha256, asyncio.Lock()):
-            while not path.exists():
+            while not _used(path):
                 try:
                     await self._download(getattr(download, "from"), sha256, path)
+                    self._prune()
                 except PeerError:
                     if time.monotonic() > deadline:
                         raise
                     await asyncio.sleep(_PAUSE_SECONDS)
         return path
+
+    def _prune(self) -> None:
+        files = []
+        for path in self._directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a download that was refused meanwhile
+                files.append((path.stat(), path))
+        files.sort(key=lambda file: file[0].st_mtime)
+        surplus = sum(found.st_size for found, _ in files) - MAX_CACHED_BYTES
+        for found, path in files:
+            if surplus <= 0 or time.time() - found.st_mtime < IN_USE_SECONDS:
+                return
+            path.unlink(missing_ok=True)
+            if (lock := self._locks.get(path.stem)) and not lock.locked():
+                del self._locks[path.stem]
+            surplus -= found.st_size
 
     async def _download(self, url: str, sha256: str, path: Path) -> None:
         digest, new = hashlib.sha256(), path.with_suffix(".new")
@@ -79,6 +97,15 @@ class Droplets:
             new.unlink()
             raise InputError("the droplet's checksum is wrong")
         new.rename(path)
+
+
+def _used(path: Path) -> bool:
+    """Whether it is there; it counts as used now."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def unpack(archive: Path, home: Path, uid: int, limit: int = 0) -> None:

@@ -194,6 +194,29 @@ def test_it_is_fetched_once_for_many(tmp_path: Path, server: Server) -> None:
     assert server.asked == 1
 
 
+def test_a_full_cache_gives_up_what_was_not_used_for_longest(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(droplets, "MAX_CACHED_BYTES", 8)
+    cache = Droplets(tmp_path)
+
+    async def fetched(data: bytes) -> Path:
+        return await cache.fetch(server.action(data))
+
+    async def scenario() -> None:
+        server.replies = [(200, b"bits"), (200, b"more"), (200, b"last"), (200, b"next")]
+        bits, more = await fetched(b"bits"), await fetched(b"more")
+        for path in (bits, more):
+            os.utime(path, (1, 1))
+        assert await fetched(b"bits") == bits and server.asked == 2
+        last = await fetched(b"last")
+        assert sorted(tmp_path.iterdir()) == sorted([bits, last])
+        next_ = await fetched(b"next")
+        assert sorted(tmp_path.iterdir()) == sorted([bits, last, next_]), "all are in use"
+
+    asyncio.run(scenario())
+
+
 def test_an_api_that_is_being_restarted_is_waited_for(tmp_path: Path, server: Server) -> None:
     server.replies = [(503, b""), (200, b"bits")]
     assert asyncio.run(Droplets(tmp_path).fetch(server.action(b"bits"))).exists()
