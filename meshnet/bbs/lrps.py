@@ -136,17 +136,22 @@ class Lrps:
     ) -> list[tuple[Any, str | None, str]]:
         """Instances that need a cell, each with the cell it gets, or what every cell lacks."""
         balance, chosen = self.table.balance, list[tuple[Any, str | None, str]]()
+        refused: dict[int, str] = {}  # memory to what all lack; there is never more room below
         for key in keys:
             lrp = self.table.get(key)
             if lrp is None or lrp.state not in (api.UNCLAIMED, api.CRASHED):
                 continue
             app, memory_mb = self.table.owner(lrp)
-            cell = balance.choose(app, memory_mb, cells, rooms)
+            cell = None
+            if memory_mb not in refused:
+                cell = balance.choose(app, memory_mb, cells, rooms)
             if cell is not None:
                 balance.add(app, cell, memory_mb)  # for the next one; the records count themselves
                 chosen.append((lrp, cell, ""))
-            else:
-                chosen.append((lrp, None, balance.lacking(memory_mb, cells, rooms) or NO_CELL))
+                continue
+            if memory_mb not in refused:
+                refused[memory_mb] = balance.lacking(memory_mb, cells, rooms) or NO_CELL
+            chosen.append((lrp, None, refused[memory_mb]))
         for lrp, cell, _ in chosen:  # once they are committed, so these are taken back
             if cell is not None:
                 app, memory_mb = self.table.owner(lrp)

@@ -13,7 +13,7 @@ from bbs_process import desired, net_info
 
 from meshnet.bbs.auction import Auction
 from meshnet.bbs.cells import Cell
-from meshnet.bbs.converge import Room
+from meshnet.bbs.converge import Balance, Room
 from meshnet.bbs.domains import Domains
 from meshnet.bbs.events import MAX_QUEUED, Hub
 from meshnet.bbs.handlers import Handlers
@@ -312,6 +312,30 @@ def test_what_has_no_room_waits_and_says_so_until_there_is_room(world: World) ->
         handlers.remove_desired(pb.RemoveDesiredLRPRequest(process_guid="a"))
         assert (world.at("b").state, world.at("b").placement_error) == (api.CLAIMED, "")
 
+    asyncio.run(scenario())
+
+
+def test_many_that_wait_cost_one_search_for_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def choose(self: Balance, app: str, *rest: Any) -> str | None:
+        calls.append(app)
+        return real(self, app, *rest)
+
+    async def scenario() -> None:
+        handlers = world.handlers()
+        handlers.auction.present("cell-1", Cell(room=Room(containers=2)), 9)
+        world.lrps.desire(desired("a", instances=500))
+        handlers.auction.place_unclaimed()
+        assert len(calls) == 3, "two that have room, one that has none"
+        waiting = world.lrps.table.unclaimed()
+        assert len(waiting) == 498
+        assert {lrp.placement_error for lrp in waiting} == {"insufficient resources: containers"}
+
+    real = Balance.choose
+    monkeypatch.setattr(Balance, "choose", choose)
     asyncio.run(scenario())
 
 
