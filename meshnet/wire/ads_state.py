@@ -46,8 +46,9 @@ class StateStream(Stream):
             return
         if request.response_nonce and request.response_nonce == state.pending:
             self._answered(request.type_url, request, state)
-        if WILDCARD in request.resource_names:
-            state.wildcard = True
+        # Whoever names something from then on wants no more than that.
+        if request.resource_names and state.wildcard != (WILDCARD in request.resource_names):
+            state.wildcard = not state.wildcard
             state.look_at(None)
         names = {name for name in request.resource_names if name != WILDCARD}
         for name in state.names - names:

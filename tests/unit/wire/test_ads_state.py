@@ -158,3 +158,24 @@ def test_a_resource_that_was_good_before_stays_as_it_was_while_its_bad_successor
     proxy.stream.receive(request(ENDPOINTS, "a", "b", nonce=endpoints.nonce))
     later = view(c="a=bad b=c3", e="a=e1 b=e2", x="l=l1", r="t=r1")
     assert proxy.settle(later)[0] == (CLUSTERS, ["c1", "c3"])
+
+
+def test_who_names_something_wants_all_no_longer_until_it_says_so() -> None:
+    stream = StateStream()
+
+    def said(*names: str, nonce: str) -> tuple[list[str], str]:
+        stream.receive(request(LISTENERS, *names, nonce=nonce))
+        responses = [one for one in stream.send(state) if one.type_url == LISTENERS]
+        assert len(responses) == 1
+        return [r.value.decode() for r in responses[0].resources], responses[0].nonce
+
+    state = view(c="a=c1", x="l=l1 m=m1")
+    stream.receive(request(CLUSTERS))
+    (clusters,) = stream.send(state)
+    stream.receive(request(CLUSTERS, nonce=clusters.nonce))
+    bodies, nonce = said(nonce="")
+    assert bodies == ["l1", "m1"]
+    bodies, nonce = said("m", nonce=nonce)
+    assert bodies == ["m1"]
+    bodies, nonce = said("*", nonce=nonce)
+    assert bodies == ["l1", "m1"]
