@@ -147,6 +147,8 @@ async def serve_asgi(
     """
     import uvicorn
 
+    from meshnet.wire.http_protocol import BoundedHttp
+
     context = tls.server_context(mutual=mutual) if tls else None
     if uds:
         if os.path.exists(uds):
@@ -165,6 +167,8 @@ async def serve_asgi(
     sock.listen(512)
     config = uvicorn.Config(
         app,
+        http=BoundedHttp,
+        ws="none",
         log_level="warning",
         access_log=False,
         lifespan="off",
