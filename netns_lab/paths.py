@@ -109,9 +109,7 @@ def chosen(name: str | None = None) -> Paths:
         NotFound: it is not up.
         InputError: several are up and none is named.
     """
-    up = labs()
-    # --lab "$UNSET" must not mean another lab.
-    wanted = name if name is not None else os.environ.get(LAB_VARIABLE) or None
+    up, wanted = labs(), _named(name)
     if wanted is None:
         if len(up) > 1 and DEFAULT_LAB not in up:
             raise InputError(f"several labs are up ({', '.join(up)}): name one with --lab")
@@ -119,3 +117,28 @@ def chosen(name: str | None = None) -> Paths:
     if wanted not in up:
         raise NotFound(f"lab {wanted!r} is not up: meshnet lab up")
     return Paths(wanted)
+
+
+def to_remove(name: str | None = None) -> Paths:
+    """The lab to take down: the one named, $MESHNET_LAB's, or the default; no other for being the
+    only one up, since what goes with it does not come back.
+
+    Raises:
+        NotFound: it is not up.
+        InputError: none is named, and others than the default are up.
+    """
+    up, named = labs(), _named(name)
+    wanted = DEFAULT_LAB if named is None else named
+    if wanted in up:
+        return Paths(wanted)
+    if named is None and up:
+        are, which = ("are", "NAME") if up[1:] else ("is", up[0])
+        raise InputError(
+            f"lab {wanted!r} is not up, but {', '.join(up)} {are}: meshnet lab down --lab {which}"
+        )
+    raise NotFound(f"lab {wanted!r} is not up")
+
+
+def _named(name: str | None) -> str | None:
+    """The lab that the user has named: --lab "$UNSET" must not mean another one."""
+    return name if name is not None else os.environ.get(LAB_VARIABLE) or None

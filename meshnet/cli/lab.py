@@ -58,15 +58,18 @@ def up(
 
 @app.command()
 def down(lab: Lab = None) -> None:
-    """Take a lab down; leaves nothing of it."""
+    """Take a lab down; leaves nothing of it.
+
+    Without a name it is the lab "mesh", never another one for being the only one up.
+    """
     from netns_lab import lab as labs
     from netns_lab import paths
 
     labs.need_root()
     try:
-        chosen = paths.chosen(lab)
+        chosen = paths.to_remove(lab)
     except NotFound as exc:
-        print(str(exc).partition(":")[0])
+        print(exc)
         return
     began = time.monotonic()
     errors = labs.down(chosen)

@@ -95,8 +95,14 @@ def _usage(exc: Any) -> int:
         exc.show()
     else:
         text = one_line(exc.format_message()).rstrip(".")
+        if "unexpected extra argument" in text and _takes_lab(exc):
+            text += ": a lab is named by --lab"
         print(f"{command}: {text} (see {command} -h)", file=sys.stderr)
     return int(exc.exit_code)
+
+
+def _takes_lab(exc: Any) -> bool:
+    return any("--lab" in one.opts for one in exc.ctx.command.params) if exc.ctx else False
 
 
 def _undo_when_ended() -> None:

@@ -25,6 +25,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     [
         ("nope", "meshnet: No such command 'nope' (see meshnet -h)"),
         ("--bogus", "meshnet: No such option: --bogus (see meshnet -h)"),
+        ("lab down x", "meshnet lab down: Got unexpected extra argument(s) (x): a lab is named"),
+        ("lab status x", "meshnet lab status: Got unexpected extra argument(s) (x): a lab is"),
         ("lab nope", "meshnet lab: No such command 'nope' (see meshnet lab -h)"),
         ("cf app", "meshnet cf app: Missing argument 'APP' (see meshnet cf app -h)"),
         ("cf scale x -i nine", "meshnet cf scale: Invalid value for '-i'"),

@@ -162,3 +162,29 @@ def test_an_empty_name_is_no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     assert paths.chosen().lab == "mesh"
     monkeypatch.setenv("MESHNET_LAB", "")  # as where it is not set
     assert paths.chosen().lab == "mesh"
+
+
+def test_what_is_taken_down_is_named_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MESHNET_LAB", raising=False)
+    up = ["other"]
+    monkeypatch.setattr(paths, "labs", lambda: up)
+    assert paths.chosen().lab == "other"  # to look at it is harmless
+    with pytest.raises(InputError, match=r"'mesh' is not up, but other is: .* --lab other"):
+        paths.to_remove()
+    assert paths.to_remove("other").lab == "other"
+    with pytest.raises(NotFound, match="lab '' is not up"):
+        paths.to_remove("")
+    up.append("third")
+    with pytest.raises(InputError, match=r"but other, third are: .* --lab NAME"):
+        paths.to_remove()
+    up.append("mesh")
+    assert paths.to_remove().lab == "mesh"
+    monkeypatch.setenv("MESHNET_LAB", "third")
+    assert paths.to_remove().lab == "third"
+    monkeypatch.setenv("MESHNET_LAB", "gone")
+    with pytest.raises(NotFound, match="lab 'gone' is not up"):
+        paths.to_remove()
+    up.clear()
+    monkeypatch.delenv("MESHNET_LAB")
+    with pytest.raises(NotFound, match="lab 'mesh' is not up"):
+        paths.to_remove()
