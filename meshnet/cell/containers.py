@@ -17,7 +17,12 @@ from meshnet.cell.process import Process
 from meshnet.cell.record import Names, Record
 from meshnet.kernel import netns, oci
 from meshnet.kernel.oci import BindMount, Container, ContainerSpec
-from meshnet.proxy.bootstrap import envoy_argv, envoy_bootstrap, node_id
+from meshnet.proxy.bootstrap import (
+    SIDECAR_DRAIN_SECONDS,
+    envoy_argv,
+    envoy_bootstrap,
+    node_id,
+)
 from meshnet.wire import proxies
 
 _ENVOY = "/envoy"
@@ -79,7 +84,11 @@ def sidecar_spec(config: Config, record: Record) -> ContainerSpec:
     return ContainerSpec(
         id=names.sidecar_id,
         bundle_dir=names.bundle(config, names.sidecar_id),
-        argv=envoy_argv(_ENVOY, ("-c", f"{_ENVOY_DIR}/bootstrap.json")),
+        argv=envoy_argv(
+            _ENVOY,
+            ("-c", f"{_ENVOY_DIR}/bootstrap.json"),
+            drain_seconds=SIDECAR_DRAIN_SECONDS,
+        ),
         env={"PATH": "/usr/bin:/bin"},
         uid=SIDECAR_UID,
         gid=SIDECAR_UID,

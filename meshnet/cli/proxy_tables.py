@@ -47,7 +47,8 @@ def _routes(item: Item) -> Iterator[_Row]:
     for host in item.body.get("virtual_hosts", ()):
         for route in host.get("routes", ()):
             hosts = ", ".join(host.get("domains", ()))
-            yield item.name, hosts, _match(route.get("match", {})), _action(route), item.version
+            match, to = _match(route.get("match", {})), _action(route)
+            yield item.name, hosts, match, to, item.state, item.version
 
 
 def _match(match: Mapping[str, Any]) -> str:
@@ -87,5 +88,5 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[Item], Iterator[_Row]]]] = {
     "clusters": (("cluster", "type", "connect timeout", "state", "version"), _clusters),
     "endpoints": (("endpoint", "health", "weight", "cluster"), _endpoints),
     "listeners": (("listener", "address", "to", "state", "version"), _listeners),
-    "routes": (("route", "hosts", "match", "to", "version"), _routes),
+    "routes": (("route", "hosts", "match", "to", "state", "version"), _routes),
 }

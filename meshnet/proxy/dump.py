@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -46,9 +46,31 @@ class Item:
 def has(dump: Mapping[str, Any], kind: str) -> list[Item]:
     """What a proxy has of a kind, by its `config_dump`, in order of names.
 
+    A route table that only draining listeners ask for is draining with them: Envoy keeps both for
+    its drain time, whatever becomes of the clusters meanwhile.
+
     Raises:
         KeyError, TypeError: it is no dump of an Envoy's.
     """
+    found = _has(dump, kind)
+    if kind == "routes":
+        left = _only_draining(_has(dump, "listeners"))
+        found = [replace(one, state="draining") if one.name in left else one for one in found]
+    return sorted(found, key=lambda one: (one.name, one.state))
+
+
+def _only_draining(listeners: list[Item]) -> set[str]:
+    """The route tables that draining listeners ask for, and no others."""
+    asked = {
+        draining: {
+            *_route_names([i.body for i in listeners if (i.state == "draining") is draining])
+        }
+        for draining in (True, False)
+    }
+    return asked[True] - asked[False]
+
+
+def _has(dump: Mapping[str, Any], kind: str) -> list[Item]:
     section, field = _SECTIONS[kind]
     found: list[Item] = []
     for config in dump["configs"]:
@@ -58,7 +80,7 @@ def has(dump: Mapping[str, Any], kind: str) -> list[Item]:
             if key.startswith(("static_", "dynamic_")):
                 for row in rows:
                     found += _items(key, row, field)
-    return sorted(found, key=lambda one: (one.name, one.state))
+    return found
 
 
 def _items(key: str, row: Mapping[str, Any], field: str) -> Iterator[Item]:

@@ -81,6 +81,8 @@ def test_the_command_has_one_worker_and_no_hot_restart() -> None:
     line = envoy_argv("/x/envoy", ("-c", "/b.json"))
     assert line[:3] == ["/x/envoy", "-c", "/b.json"]
     assert line[line.index("--concurrency") + 1] == "1" and "--disable-hot-restart" in line
+    assert "--drain-time-s" not in line
+    assert envoy_argv("/x/envoy", ("-c", "/b"), drain_seconds=30)[-2:] == ["--drain-time-s", "30"]
 
 
 def test_pilot_is_met_with_mutual_tls_at_the_address_its_certificate_names() -> None:

@@ -156,6 +156,8 @@ def test_routes_that_only_a_draining_listener_has_are_no_difference(
         }
     )
     assert bool(dump.difference(pilot, shown)["routes"]) is differs
+    (route,) = dump.has(shown, "routes")
+    assert route.state == ("active" if differs else "draining")
 
 
 @pytest.mark.parametrize(
