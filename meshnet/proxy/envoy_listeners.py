@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import (
-    address_pb2,
-    base_pb2,
-    config_source_pb2,
-    substitution_format_string_pb2,
-)
+from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
-from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
-from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from meshnet.proxy.bootstrap import SDS_FILE
 from meshnet.proxy.config import BY_HOST, HttpListener, Inbound, Listener, Outbound
-
-_LOG_FORMAT = (
-    '[%START_TIME%] "%REQ(:METHOD)% %REQ(:AUTHORITY)%%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"'
-    " %RESPONSE_CODE% %RESPONSE_FLAGS% %DURATION%ms to=%UPSTREAM_HOST%"
-    " tries=%UPSTREAM_REQUEST_ATTEMPT_COUNT% from=%DOWNSTREAM_REMOTE_ADDRESS%"
-    " on=%DOWNSTREAM_LOCAL_ADDRESS% via=%UPSTREAM_LOCAL_ADDRESS% cluster=%UPSTREAM_CLUSTER%"
-    " details=%RESPONSE_CODE_DETAILS% trace=%REQ(X-MESHNET-TRACE)%\n"
-)
+from meshnet.proxy.envoy_managers import manager, packed
 
 # What a sidecar says of a VIP that it was told nothing of, which a client should be able to read.
 UNKNOWN_TEXT = (
@@ -98,31 +82,24 @@ def listener(config: Listener, inbound_cluster: str) -> Any:
             return _inbound(config, inbound_cluster)
 
 
-def _any(message: Any) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(message, deterministic=True)
-    return packed
-
-
 def _chain(name: str, message: Any) -> Any:
-    one = listener_components_pb2.Filter(name=name, typed_config=_any(message))
+    one = listener_components_pb2.Filter(name=name, typed_config=packed(message))
     return listener_components_pb2.FilterChain(filters=[one])
 
 
 def _http(config: HttpListener) -> Any:
     by_host = config.table == BY_HOST
-    manager = _manager(config.name.replace(".", "_"), _choosers() if by_host else [])
+    filters = _choosers() if by_host else []
+    made = manager(config.name, config.name.replace(".", "_"), filters, edge=config.edge)
     if by_host:
-        manager.scoped_routes.CopyFrom(_scoped(config.name))
+        made.scoped_routes.CopyFrom(_scoped(config.name))
     else:
-        manager.rds.route_config_name = config.table
-        manager.rds.config_source.CopyFrom(ads_source())
-    if config.edge:
-        manager.use_remote_address.value = True
-    chain = _chain("envoy.filters.network.http_connection_manager", manager)
+        made.rds.route_config_name = config.table
+        made.rds.config_source.CopyFrom(ads_source())
+    chain = _chain("envoy.filters.network.http_connection_manager", made)
     if config.certificates:
         chain.transport_socket.name = "envoy.transport_sockets.tls"
-        chain.transport_socket.typed_config.CopyFrom(_any(_tls(config.certificates)))
+        chain.transport_socket.typed_config.CopyFrom(packed(_tls(config.certificates)))
     return listener_pb2.Listener(
         name=config.name,
         address=socket_address(config.address, config.port),
@@ -157,7 +134,7 @@ def _choosers() -> list[Any]:
     return [
         hcm_pb2.HttpFilter(
             name=f"meshnet.host.{level}",
-            typed_config=_any(
+            typed_config=packed(
                 lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=code))
             ),
         )
@@ -166,7 +143,7 @@ def _choosers() -> list[Any]:
 
 
 def _outbound(config: Outbound) -> Any:
-    manager = _manager("unknown")
+    made = manager("outbound", "unknown", edge=False)
     answer = route_components_pb2.Route(
         match=route_components_pb2.RouteMatch(prefix="/"),
         direct_response=route_components_pb2.DirectResponseAction(
@@ -174,9 +151,7 @@ def _outbound(config: Outbound) -> Any:
         ),
     )
     host = route_components_pb2.VirtualHost(name="unknown", domains=["*"], routes=[answer])
-    manager.route_config.CopyFrom(
-        route_pb2.RouteConfiguration(name="unknown", virtual_hosts=[host])
-    )
+    made.route_config.CopyFrom(route_pb2.RouteConfiguration(name="unknown", virtual_hosts=[host]))
     return listener_pb2.Listener(
         name="outbound",
         address=socket_address(config.address, config.port),
@@ -187,7 +162,7 @@ def _outbound(config: Outbound) -> Any:
         ],
         use_original_dst=BoolValue(value=True),
         listener_filters=[_original_dst()],
-        filter_chains=[_chain("envoy.filters.network.http_connection_manager", manager)],
+        filter_chains=[_chain("envoy.filters.network.http_connection_manager", made)],
     )
 
 
@@ -204,28 +179,5 @@ def _inbound(config: Inbound, cluster: str) -> Any:
 def _original_dst() -> Any:
     return listener_components_pb2.ListenerFilter(
         name="envoy.filters.listener.original_dst",
-        typed_config=_any(original_dst_pb2.OriginalDst()),
+        typed_config=packed(original_dst_pb2.OriginalDst()),
     )
-
-
-def _manager(stat_prefix: str, filters: Iterable[Any] = ()) -> Any:
-    text = substitution_format_string_pb2.SubstitutionFormatString()
-    text.text_format_source.inline_string = _LOG_FORMAT
-    log = accesslog_pb2.AccessLog(
-        name="envoy.access_loggers.stdout",
-        typed_config=_any(stream_pb2.StdoutAccessLog(log_format=text)),
-    )
-    manager = hcm_pb2.HttpConnectionManager(
-        stat_prefix=stat_prefix,
-        access_log=[log],
-        server_header_transformation=hcm_pb2.HttpConnectionManager.PASS_THROUGH,
-    )
-    manager.http_filters.extend(filters)
-    manager.http_filters.add(
-        name="envoy.filters.http.router", typed_config=_any(router_pb2.Router())
-    )
-    manager.upgrade_configs.add(upgrade_type="websocket")
-    # ab and old health checkers still speak HTTP/1.0; without this they get a 426.
-    manager.http_protocol_options.accept_http_10 = True
-    manager.http_protocol_options.default_host_for_http_10 = "http10"
-    return manager

@@ -52,6 +52,7 @@ class World:
         self.dir = Path(tempfile.mkdtemp(prefix="mn-"))
         self.dir.chmod(0o755)  # Envoy runs as another user
         self.apps: list[App] = []
+        self.headers = http.client.HTTPMessage()
         self._guids: dict[str, str] = {}
         self._envoys: list[subprocess.Popen[bytes]] = []
         ports = {n: free_port() for n in ("bbs", "cc", "vip", "mcp")}
@@ -299,7 +300,9 @@ class World:
     def get(
         self, host: str, path: str = "/", *, address: str = "10.0.16.11", port: int = 80
     ) -> tuple[int, str]:
-        """One request on a new connection, from inside the namespace: (status, body)."""
+        """One request on a new connection, from inside the namespace: (status, body); its answer's
+        headers are in `headers`.
+        """
 
         def dial() -> socket.socket:
             return socket.create_connection((address, port), 20)
@@ -309,6 +312,7 @@ class World:
         try:
             connection.request("GET", path, headers={"Host": host})
             reply = connection.getresponse()
+            self.headers = reply.headers
             return reply.status, reply.read().decode()
         finally:
             connection.close()

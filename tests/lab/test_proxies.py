@@ -75,9 +75,15 @@ def test_a_mapped_route_is_200_an_unknown_host_404_and_a_stopped_app_503(world: 
     world.until(200, shop)
     assert world.get(shop.upper() + ":80")[0] == 200
     assert app.headers["x-forwarded-for"] == "10.0.16.11"
-    assert world.get("nobody.istio.example.com")[0] == 404
+    unknown = "Requested route ('nobody.istio.example.com') does not exist."
+    assert world.get("nobody.istio.example.com") == (404, f"404 Not Found: {unknown}\n")
+    assert world.headers["X-Cf-RouterError"] == "unknown_route"
     world.scale(process, [])
     world.until(503, shop)
+    empty = f"Requested route ('{shop}') has no available endpoints."
+    assert world.get(shop) == (503, f"503 Service Unavailable: {empty}\n")
+    assert world.headers["X-Cf-RouterError"] == "no_endpoints"
+    assert world.headers["Content-Type"] == "text/plain; charset=utf-8"
     world.scale(process, [app.address])
     world.until(200, shop)
     world.copilot(lambda c: c.unmap_route(guid, process))
@@ -183,6 +189,15 @@ def test_single_internal_requests_to_an_app_that_fails_two_of_three_are_all_200(
     before = app.seen
     assert [world.get(shop, **more)[0] for _ in range(9)] == [200] * 9
     assert app.seen - before == 27
+
+
+def test_an_apps_own_404_and_503_stay_its_own(world: World) -> None:
+    shop, process = host("own"), name("p")
+    world.app(process, address(), (404, 503))
+    world.route(shop, {process: 1})
+    wait(lambda: world.get(shop)[1] == process)
+    for _ in range(2):
+        assert world.get(shop)[1] == process and "X-Cf-RouterError" not in world.headers
 
 
 def test_an_external_route_does_not_repeat_what_the_app_answered(world: World) -> None:

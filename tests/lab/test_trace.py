@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_ingress_from_the_client(stage: Stage) -> None:
     assert [p.partition(":")[2] for p in places[-3:]] == ["veth", "eth0", "lo"]
     texts = [hop["what"] for hop in found["hops"]]
     assert sum("netfilter: " in text for text in texts) == 2  # host port, and to the sidecar
-    assert any(text.startswith("listener 10.") for text in texts)
+    assert any(text.startswith("listener http-80, cluster ") for text in texts)
 
 
 def test_retries_are_shown(stage: Stage) -> None:
@@ -105,6 +106,14 @@ def test_a_failure_ends_with_its_reason_and_what_to_do(
 ) -> None:
     last = trace(stage, source, url, status=1)["hops"][-1]
     assert last["failed"] and says in last["what"] and advice in last["advice"]
+
+
+def test_listeners_are_called_as_proxy_config_calls_them(stage: Stage) -> None:
+    for proxy, url, status in (("frontend", URL, 0), ("hello", URL, 1)):
+        hops = trace(stage, proxy, url, status=status)["hops"]
+        said = {re.split("[ ,:]", h["what"])[1] for h in hops if h["what"].startswith("listener ")}
+        shown = meshnet("proxy-config", proxy, "listeners", lab=stage.paths.lab).stdout
+        assert said and said <= {row.split()[0] for row in shown.splitlines()}, (said, shown)
 
 
 def test_a_stopped_app(stage: Stage) -> None:

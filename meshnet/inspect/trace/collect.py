@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,15 +19,13 @@ from meshnet.inspect.trace.send import Source
 from meshnet.kernel import conntrack, netns
 from meshnet.model.errors import InputError, MeshnetError, NotFound
 from meshnet.model.modes import Redirection
+from meshnet.proxy import access_log
 from netns_lab import status
 
 _MOST_INSTANCES = 80  # beyond that only those of the source and of apps it may call are watched
 _LOG_SECONDS = 1.0
 _SETTLE_SECONDS = 0.15  # observers look every 50 ms
 _FILTER = "tcp or udp"
-_ACCESS = re.compile(
-    r'"(?P<request>[^"]*)" (?P<status>\d+) (?P<flags>\S+) (?P<ms>\d+)ms (?P<rest>.*)$'
-)
 
 
 class Collector:
@@ -131,7 +128,7 @@ class Collector:
         while True:
             for path, proxy in logs:
                 if line := _line_with(path, sizes.get(path, 0), request.marker):
-                    found[proxy] = Access(proxy, parse_access(line))
+                    found[proxy] = Access(proxy, access_log.fields(line))
             if len(found) >= wanted or time.monotonic() > deadline:
                 return list(found.values())
             time.sleep(0.02)
@@ -214,13 +211,3 @@ def _line_with(path: Path, start: int, marker: str) -> str:
             return next((line for line in file if marker in line), "")
     except OSError:
         return ""
-
-
-def parse_access(line: str) -> dict[str, str]:
-    """The fields of an access log line (meshnet/proxy/envoy_listeners.py)."""
-    match = _ACCESS.search(line.strip())
-    if match is None:
-        return {}
-    pairs = (word.partition("=") for word in match["rest"].split())
-    fields = {key: value for key, _, value in pairs}
-    return {**{k: match[k] for k in ("request", "status", "flags", "ms")}, **fields}

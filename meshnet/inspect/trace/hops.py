@@ -251,7 +251,7 @@ def _is_proxys(one: Seen, proxy: str) -> bool:
 
 def _routed(fields: dict[str, str], evidence: Evidence, names: Namer) -> str:
     cluster, target = fields.get("cluster", "-"), fields.get("to", "-")
-    listener = fields.get("on", "-").replace(":", "_")
+    listener = fields.get("listener", "-")
     if cluster == "-":
         return f"listener {listener}: no route ({fields.get('details', '-')})"
     instances = evidence.clusters.get(cluster, ())

@@ -8,7 +8,6 @@ import pytest
 from test_flows import OTHER, OWN, VIP, Names, connect, verdict
 
 from meshnet.inspect.decode import Packet
-from meshnet.inspect.trace.collect import parse_access
 from meshnet.inspect.trace.ending import ending
 from meshnet.inspect.trace.hops import hops
 from meshnet.inspect.trace.legs import legs
@@ -18,6 +17,7 @@ from meshnet.inspect.trace.send import Source, check_url
 from meshnet.kernel import conntrack
 from meshnet.kernel.bpf import abi
 from meshnet.model.errors import InputError
+from meshnet.proxy.access_log import fields
 
 CLIENT = ("127.0.0.1", 5000)
 REQUEST = Request("a/0", OWN, "http://b.internal:8080/", "b.internal", 8080, "m", 0, 9_000_000, 200,
@@ -26,6 +26,7 @@ LINE = (
     '2026-11-24T00:39:06Z stdout F [2026-11-24T00:39:04.138Z] "GET b.internal:8080/" 200 - 3ms'
     " to=10.255.2.3:8080 tries=2 from=127.0.0.1:5000 on=127.128.0.1:8080 via=10.255.1.2:4000"
     " cluster=outbound|8080||b details=via_upstream trace=m"
+    " listener=127.128.0.1_8080"
 )
 
 
@@ -57,7 +58,7 @@ EVIDENCE = Evidence(
     request=REQUEST,
     seen=SEEN,
     flows=(replace(connect(0, "127.0.0.1"), time_ns=90, source=CLIENT),),
-    access=(Access("a/0", parse_access(LINE)),),
+    access=(Access("a/0", fields(LINE)),),
     conntrack={"b/1": (conntrack.Entry("tcp", UP, APP, (OTHER, 15006), UP, "ESTABLISHED"),)},
     policies=({"source": "a", "destination": "b", "protocol": "tcp", "start": 8080, "end": 8080},),
     clusters={"outbound|8080||b": ("10.255.2.3:8080", "10.255.2.4:8080")},
@@ -94,13 +95,21 @@ def test_only_what_was_not_seen_is_marked_as_inferred() -> None:
     assert not [h for h in hops(with_event, Names()) if h.inferred]
 
 
+def test_a_listener_is_called_as_the_proxys_own_configuration_calls_it() -> None:
+    unknown = {**fields(LINE), "listener": "outbound", "cluster": "-", "details": "direct_response"}
+    found = hops(replace(EVIDENCE, access=(Access("a/0", unknown),)), Names())
+    assert [h.what for h in found if h.where == "a/0 proxy"] == [
+        "listener outbound: no route (direct_response)"
+    ]
+
+
 def test_an_answered_request_ends_well() -> None:
     last = ending(EVIDENCE, hops(EVIDENCE, Names()), Names())
     assert (last.failed, last.what) == (False, "200 in 9.0 ms")
 
 
 def test_a_denied_one_names_the_rule_that_is_missing() -> None:
-    access = Access("a/0", {**parse_access(LINE), "status": "503", "flags": "UF", "details": "x"})
+    access = Access("a/0", {**fields(LINE), "status": "503", "flags": "UF", "details": "x"})
     denied = replace(verdict(abi.Counter.TO_DENIED_POLICY), source=UP)
     evidence = replace(
         EVIDENCE, request=replace(REQUEST, status=503), access=(access,), seen=(), flows=(denied,)
@@ -120,7 +129,7 @@ def test_a_denied_one_names_the_rule_that_is_missing() -> None:
     ],
 )
 def test_what_a_proxy_answers_by_itself_is_a_failure(change: dict[str, str], says: str) -> None:
-    access = Access("a/0", {**parse_access(LINE), "details": "-", **change})
+    access = Access("a/0", {**fields(LINE), "details": "-", **change})
     evidence = replace(EVIDENCE, request=replace(REQUEST, status=int(change["status"])),
                        access=(access,))  # fmt: skip
     last = ending(evidence, [], Names())
@@ -129,7 +138,7 @@ def test_what_a_proxy_answers_by_itself_is_a_failure(change: dict[str, str], say
 
 def test_a_route_that_is_hidden_for_want_of_a_policy_is_told_from_one_that_is_not_there() -> None:
     change = {"details": "-", "status": "404", "cluster": "-"}
-    access = Access("a/0", {**parse_access(LINE), **change})
+    access = Access("a/0", {**fields(LINE), **change})
     evidence = replace(EVIDENCE, request=replace(REQUEST, status=404), access=(access,),
                        hidden=("b", "c"))  # fmt: skip
     last = ending(evidence, [], Names())
