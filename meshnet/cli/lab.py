@@ -1,31 +1,26 @@
-"""`meshnet lab ...`: up, down, status, demo, logs, env; exec, shell and set-mode are elsewhere."""
+"""`meshnet lab ...`: up, down, status, demo, env; the others are elsewhere."""
 
 from __future__ import annotations
 
 import json as json_module
-import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from meshnet.cli.certificates import ca, rotate_certs
-from meshnet.cli.complete import places
 from meshnet.cli.lab_drain import drain
 from meshnet.cli.lab_exec import ExecCommand, exec_, shell
+from meshnet.cli.lab_logs import logs
 from meshnet.cli.modes import set_mode
 from meshnet.cli.token_keys import rotate_token_key
 from meshnet.model.errors import NotFound
 
-if TYPE_CHECKING:
-    from netns_lab.paths import Paths
-
 app = typer.Typer(no_args_is_help=True, help="The lab on this machine.")
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "netns_lab" / "labs" / "default.yml"
-_LOGS = ("cell_log", "app_log", "sidecar_log")
 Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -132,67 +127,9 @@ def env(lab: Lab = None) -> None:
         print(f"export {key}={shlex.quote(text)}")
 
 
-@app.command()
-def logs(
-    target: Annotated[
-        str, typer.Argument(help="NODE, NODE.ROOM, or APP[/INDEX].", autocompletion=places)
-    ],
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
-    lines: Annotated[
-        int, typer.Option("-n", "--lines", min=0, max=10**9, help="How many at first.")
-    ] = 50,
-    lab: Lab = None,
-) -> None:
-    """Show the log of a node's daemons, or of an app's instances: cell, app and sidecar."""
-    from netns_lab import paths
-
-    chosen = paths.chosen(lab)
-    files = _node_logs(chosen, target) or _app_logs(chosen, target)
-    flags = ["-F"] if follow else []
-    os.execvp("tail", ["tail", "-n", str(lines), *flags, *map(str, files)])
-
-
-def _node_logs(chosen: Paths, target: str) -> list[Path]:
-    """Logs of NODE.ROOM, or of all of NODE's rooms; none where TARGET is no node.
-
-    Raises:
-        NotFound: the node has no such room.
-    """
-    from netns_lab import status as lab_status
-
-    if target == "supervisor":
-        return [chosen.log / "supervisor.log"]
-    nodes = [n["name"] for n in lab_status.lab(chosen)["nodes"]]
-    node, _, room = target.partition(".")
-    if node not in nodes:
-        return []
-    found = sorted(chosen.log.glob(f"{node}.*.log"))
-    rooms = {p.name.split(".")[1]: p for p in found if p.name.count(".") == 2}  # no app's
-    if not room and rooms:
-        return list(rooms.values())
-    if room in rooms:
-        return [rooms[room]]
-    has = f"it has {', '.join(rooms)}" if rooms else "no daemon runs there"
-    raise NotFound(f"no log of {target}: {has}")
-
-
-def _app_logs(chosen: Paths, target: str) -> list[Path]:
-    """Logs of an app's instances and sidecars; where none runs, of those that ran last."""
-    from meshnet.cli.lookup import app_guid, instances
-
-    try:
-        rows = instances(chosen, target)
-        return [Path(row[key]) for row in rows for key in _LOGS]
-    except NotFound:
-        guid = app_guid(chosen, target.partition("/")[0])
-        newest = sorted(chosen.log.glob(f"*.{guid}.*.log"), key=lambda p: p.stat().st_mtime)
-        if not newest:
-            raise
-        return newest[-len(_LOGS) :]
-
-
 app.command("exec", cls=ExecCommand, context_settings={"ignore_unknown_options": True})(exec_)
 app.command("shell")(shell)
+app.command("logs")(logs)
 app.command("set-mode")(set_mode)
 app.command("drain")(drain)
 app.command("ca")(ca)

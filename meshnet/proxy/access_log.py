@@ -63,6 +63,16 @@ def fields(line: str) -> dict[str, str]:
     return {**{k: match[k] for k in ("request", "status", "flags", "ms")}, **found}
 
 
+def readable(line: str) -> str:
+    """A line of the edge's as the others are, for people; any other as it is."""
+    found = _of_json(line) if line.startswith("{") else {}
+    if "status" not in found:
+        return line
+    named = " ".join(f"{name}={found.get(name, '-')}" for name in (*_FIELDS, "listener"))
+    time, flags, ms = (found.get(name, "-") for name in ("time", "flags", "ms"))
+    return f'[{time}] "{found["request"]}" {found["status"]} {flags} {ms}ms {named}'
+
+
 def _of_json(line: str) -> dict[str, str]:
     try:
         found = json.loads(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -353,6 +354,7 @@ def test_many_at_once(stage: Stage) -> None:
         ("logs ghost", "apps: backend, flaky, frontend, hello, hola"),
         ("logs *", "no node and no app '*'"),
         ("logs ../../etc", "APP/INDEX wants a number"),
+        ("logs hello/9", "hello/9 has no instance on any cell (has: hello/0, hello/1)"),
         ("exec hello --lab nope -- true", "lab 'nope' is not up"),
     ],
 )
@@ -364,9 +366,22 @@ def test_mistakes(stage: Stage, words: str, says: str) -> None:
 
 def test_logs_of_a_node_are_its_daemons_and_no_apps(stage: Stage) -> None:
     done = meshnet("lab", "logs", "cell-1", "-n", "1", lab=stage.paths.lab)
-    assert "cell-1.cell.log" in done.stdout and ".app.log" not in done.stdout
-    done = meshnet("lab", "logs", "supervisor", lab=stage.paths.lab)
-    assert done.returncode == 0
+    tags = {line.partition(" ")[0] for line in done.stdout.splitlines()}
+    assert "[cell-1.cell]" in tags and all(tag.startswith("[cell-1.") for tag in tags)
+    for whose in ("supervisor", "control.capi"):
+        done = meshnet("lab", "logs", whose, lab=stage.paths.lab)
+        assert done.returncode == 0 and not done.stdout.startswith("[")
+
+
+def test_logs_of_an_instance_are_its_own_and_say_who_speaks(stage: Stage) -> None:
+    stage.outside.get(stage.via_frontend("backend"))
+    done = meshnet("lab", "logs", "frontend/0", lab=stage.paths.lab)
+    lines = [re.fullmatch(r"(\S+Z) \[(frontend/0 \w+)\] (?:OUT|ERR) .*", line)
+             for line in done.stdout.splitlines()]  # fmt: skip
+    assert all(lines), done.stdout
+    assert {m[2] for m in lines if m} == {"frontend/0 cell", "frontend/0 app", "frontend/0 sidecar"}
+    times = [m[1] for m in lines if m]
+    assert times == sorted(times)
 
 
 def test_names_are_completed(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from google.protobuf import json_format
 
 from meshnet.proxy import envoy
-from meshnet.proxy.access_log import fields
+from meshnet.proxy.access_log import fields, readable
 from meshnet.proxy.config import HttpListener, Listener, Outbound
 
 
@@ -70,3 +70,12 @@ def test_only_the_edge_answers_as_cloud_foundrys_routers_do() -> None:
         ("UH",): ("no_endpoints", "503"),
     }
     assert not manager(Outbound()).HasField("local_reply_config")
+
+
+def test_for_people_the_edges_line_is_like_any_other() -> None:
+    line = json.dumps({"time": "T", "status": 404, "method": "GET", "host": "h", "path": "/x",
+                       "flags": "NR", "ms": 3, "listener": "http-80"})  # fmt: skip
+    text = readable(line)
+    assert text.startswith('[T] "GET h/x" 404 NR 3ms to=- ') and text.endswith(" listener=http-80")
+    assert fields(text)["listener"] == "http-80" and readable("plain") == "plain"
+    assert readable('{"a": 1}') == '{"a": 1}'
