@@ -64,8 +64,8 @@ def daemons(
     most = room(memory_mib, len(topology.of("cell")))
     for cell in topology.of("cell"):
         found += _cell(topology, paths, cell, envoy, cell.room or most)
-    for router in topology.of("router"):
-        found.append(_ingress(topology, paths, router, envoy))
+    for number, router in enumerate(topology.of("router")):
+        found += _router(topology, paths, router, number, envoy)
     return [_with_tls(paths, daemon) for daemon in (*found, _lb(topology, paths))]
 
 
@@ -262,20 +262,26 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str, most: int) -
     ]
 
 
-def _ingress(topology: Topology, paths: Paths, router: Node, envoy: str) -> Daemon:
-    return Daemon(
-        router.name,
-        "ingress",
-        {
-            "node_name": router.name,
-            "underlay_ip": topology.address(router),
-            "public_ip": topology.public_ip,
-            "pilot_addr": f"{topology.control_ip}:15010",
-            "envoy": envoy,
-            "run_dir": str(_router_dir(paths, router)),
-            "uid": ENVOY_UID,
-        },
-    )
+def _router(
+    topology: Topology, paths: Paths, router: Node, number: int, envoy: str
+) -> list[Daemon]:
+    ip = topology.control_ip
+    ingress = {
+        "node_name": router.name,
+        "underlay_ip": topology.address(router),
+        "public_ip": topology.public_ip,
+        "pilot_addr": f"{ip}:15010",
+        "envoy": envoy,
+        "run_dir": str(_router_dir(paths, router)),
+        "uid": ENVOY_UID,
+    }
+    logs = {
+        "number": number,
+        "log": str(paths.log / f"{router.name}.ingress.log"),
+        "bbs_url": f"https://{ip}:8889",
+        "log_cache_addr": f"{ip}:8080",
+    }
+    return [Daemon(router.name, "ingress", ingress), Daemon(router.name, "router-logs", logs)]
 
 
 def _lb(topology: Topology, paths: Paths) -> Daemon:

@@ -24,6 +24,7 @@ ROOMS = {
     "cell": "meshnet.cell.main",
     "observe": "meshnet.observe.main",
     "ingress": "meshnet.ingress.main",
+    "router-logs": "meshnet.ingress.router_logs",
     "lb": "meshnet.ingress.lb_main",
     "supervisor": "netns_lab.supervisor",
     "etcd": "netns_lab.etcd",

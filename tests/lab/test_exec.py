@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from meshnet.kernel import cgroup
-from netns_lab.stage import Stage
+from netns_lab.stage import EXTERNAL, Stage
 
 from .conftest import meshnet
 from .terminal import MESHNET, Terminal
@@ -382,6 +382,23 @@ def test_logs_of_an_instance_are_its_own_and_say_who_speaks(stage: Stage) -> Non
     assert {m[2] for m in lines if m} == {"frontend/0 cell", "frontend/0 app", "frontend/0 sidecar"}
     times = [m[1] for m in lines if m]
     assert times == sorted(times)
+
+
+def test_logs_of_an_app_have_what_routers_say_of_its_requests(stage: Stage) -> None:
+    where = f"/said/{os.getpid()}"
+    (reply,) = stage.outside.get(f"http://hello.{EXTERNAL}{where}")
+    stage.outside.get(f"http://nobody.{EXTERNAL}{where}")
+
+    def said() -> list[str]:
+        shown = meshnet("cf", "logs", "hello", "--recent", lab=stage.paths.lab).stdout
+        return [line for line in shown.splitlines() if where in line and "[RTR/" in line]
+
+    wait(lambda: bool(said()))
+    (line,) = said()
+    index, guid = reply.json()["instance_index"], reply.json()["instance_guid"]
+    assert re.search(r"\[RTR/[01]\] OUT hello\.\S+ - \[20\S+Z\] ", line)
+    assert f'"GET {where} HTTP/1.1" {reply.status} 0 {len(reply.body)} "-" "curl/' in line
+    assert f'app_id:"{stage.guids["hello"]}" app_index:"{index}" instance_id:"{guid}"' in line
 
 
 def test_names_are_completed(stage: Stage) -> None:

@@ -111,7 +111,7 @@ def test_a_cell_takes_what_fits_into_the_memory(memory_mib: int, cells: int, mos
 
 def test_every_daemons_name_is_its_own() -> None:
     names = [d.name for d in daemons(DEFAULT, Paths("x"), Secrets("p"), "/envoy")]
-    assert len(names) == len(set(names)) == 21
+    assert len(names) == len(set(names)) == 23
 
 
 def test_a_lab_on_etcd_starts_three_members_first_and_each_room_has_its_own_prefix() -> None:
