@@ -14,13 +14,14 @@ from meshnet.cell import network, record
 from meshnet.cell.config import FIRST_APP_UID, Config
 from meshnet.cell.evacuation import Evacuation
 from meshnet.cell.host_ports import HostPorts
-from meshnet.cell.instance import Instance, Tools
+from meshnet.cell.instance import Instance
 from meshnet.cell.metrics import measure
 from meshnet.cell.numbers import Numbers
 from meshnet.cell.plan import plan, plan_healing
 from meshnet.cell.record import Names, Record
 from meshnet.cell.reports import RETRY_SECONDS
 from meshnet.cell.threads import in_thread
+from meshnet.cell.tools import Tools
 from meshnet.kernel import links
 from meshnet.kernel.iptables import HostPort
 from meshnet.kernel.link_watch import LinkWatch

@@ -10,60 +10,33 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from meshnet.cell import containers, endings, network, record
-from meshnet.cell.config import APP_PORT, Config
-from meshnet.cell.droplets import Droplets, unpack
+from meshnet.cell.config import APP_PORT
+from meshnet.cell.droplets import unpack
 from meshnet.cell.endings import watching
 from meshnet.cell.envelopes import Origin, origin
 from meshnet.cell.environment import environment, start_command
-from meshnet.cell.forwarder import Forwarder
-from meshnet.cell.journal import Journal
-from meshnet.cell.modes import Modes
+from meshnet.cell.journal import Journal, duration
 from meshnet.cell.monitor import Crashed, Monitor
 from meshnet.cell.process import process
 from meshnet.cell.record import Names, Record
 from meshnet.cell.reports import Reports
+from meshnet.cell.sidecar import Sidecar
 from meshnet.cell.threads import in_thread
+from meshnet.cell.tools import Tools
 from meshnet.cell.usage import Meter
 from meshnet.kernel import oci
-from meshnet.kernel.bpf.datapath import CellDatapath
-from meshnet.kernel.iptables import Iptables
 from meshnet.kernel.oci import Container
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
 from meshnet.model.modes import OFF, Redirection
-from meshnet.model.patience import patient
-from meshnet.wire.bbs_client import BbsClient
-from meshnet.wire.log_cache_client import LogCacheClient
-from meshnet.wire.policy_client import PolicyClient
 
 log = logging.getLogger("meshnet")
 
-POLL_SECONDS = 0.02
-SIDECAR_SECONDS = 30.0
-
-
-@dataclass
-class Tools:
-    """What every instance of a cell works with."""
-
-    config: Config
-    bbs: BbsClient
-    policy: PolicyClient
-    datapath: CellDatapath
-    iptables: Iptables
-    droplets: Droplets
-    host_ports_written: Callable[[], Awaitable[None]]
-    slots: asyncio.Semaphore
-    seats: asyncio.Semaphore
-    modes: Modes
-    log_cache: LogCacheClient
-    forwarder: Forwarder
-    evacuating: Callable[[], bool]
+_PROXY = "PROXY"  # who says in logs that a sidecar has ended
 
 
 class Instance:
@@ -75,19 +48,24 @@ class Instance:
         self.record, self.process = rec, process(lrp)
         self.state = "ADOPTED" if rec.running else "CREATING"
         self.app: Container | None = None
-        self.sidecar: Container | None = None
         self.redirection = tools.modes.of(rec.app_guid)
         self._tools, self._lrp, self._finished = tools, lrp, finished
         names = Names(tools.config, rec)
         self._journal = Journal(names.cell_log, rec.index)
         place = (names.netns, rec.address)
         self._monitor = Monitor(self.process, place, self._journal, self._check_alive)
+        self._sidecar = Sidecar(tools.config, rec, tools.datapath)
         self._reports = Reports(tools.bbs, tools.config, rec)
         self.meter = Meter(names.app_cgroup, names.home, self.process)
         self._stop, self._failed = asyncio.Event(), asyncio.Event()
         self._failure = ""
         self._ended = False  # and its log says how
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def sidecar(self) -> Container | None:
+        """Its sidecar's container, while there is one."""
+        return self._sidecar.container
 
     def begin(self, *, adopt: bool = False) -> None:
         """Start it, or take over what an earlier agent started."""
@@ -141,7 +119,7 @@ class Instance:
         for container in (self.app, self.sidecar):
             if container is not None:
                 container.close()
-        self.app = self.sidecar = None
+        self.app = self._sidecar.container = None
         await endings.remove(self._tools.config, self.record, self._tools.datapath)
         self._say(f"successfully destroyed container for instance {self.record.guid}")
         self._tools.forwarder.ended(self.record.guid)
@@ -191,7 +169,7 @@ class Instance:
                 args = (tools.config, rec, tag, redirection, tools.datapath, tools.iptables)
                 await in_thread(network.make, *args)
                 await in_thread(containers.prepare, tools.config, rec, redirection.mode)
-                await in_thread(self._start_sidecar)
+                await in_thread(self._sidecar.start)
             self._say(f"successfully created container for instance {rec.guid}")
             archive = await fetch
         except MeshnetError as exc:
@@ -206,17 +184,13 @@ class Instance:
         home = Names(tools.config, rec).home
         async with tools.slots:
             await in_thread(unpack, archive, home, rec.uid, self.process.disk_bytes)
-        await self._sidecar_ready()
+        await self._sidecar.ready(self._check_alive)
         self.state = "STARTING"
         run = self._prepared()
         async with tools.slots:
             await in_thread(self._start_app, run)
 
     # What a thread starts is kept by the thread: its task may have been told to stop meanwhile.
-
-    def _start_sidecar(self) -> None:
-        config = self._tools.config
-        self.sidecar = oci.start(containers.sidecar_spec(config, self.record), config.runc_root)
 
     def _start_app(self, run: containers.Run) -> None:
         config = self._tools.config
@@ -245,20 +219,9 @@ class Instance:
             log.warning("no policy tag for app %s yet: %s", self.record.app_guid, exc)
             return 0
 
-    async def _sidecar_ready(self) -> None:
-        seconds = patient(SIDECAR_SECONDS)
-        deadline = time.monotonic() + seconds
-        while not await in_thread(containers.sidecar_ready, self._tools.config, self.record):
-            await self._check_alive()
-            if time.monotonic() > deadline:
-                raise Crashed("instance proxy failed to start")
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _check_alive(self) -> None:
-        for source, container in (
-            (self.process.log_source, self.app),
-            ("PROXY", self.sidecar),
-        ):
+    async def _check_alive(self, *, sidecar: bool = True) -> None:
+        both = ((self.process.log_source, self.app), (_PROXY, self.sidecar if sidecar else None))
+        for source, container in both:
             if container is not None and not container.running():
                 status, why = await in_thread(endings.ending, source, container)
                 if not self._ended:
@@ -296,7 +259,7 @@ class Instance:
         if not self.record.running:
             raise Crashed("the cell agent ended while it was being started")
         try:
-            self.app, self.sidecar = containers.adopt(self._tools.config, self.record)
+            self.app, self._sidecar.container = containers.adopt(self._tools.config, self.record)
             await in_thread(network.adopt, self._tools.config, self.record, self._tools.datapath)
             await self.redirect(self.redirection)
         except NotFound as exc:
@@ -309,23 +272,46 @@ class Instance:
         if wanted != self.redirection:  # switched while it was being started
             await self.redirect(wanted)
         healthy = asyncio.create_task(self._monitor.stay_healthy())
-        ended = asyncio.Event()
-        events = (ended, self._stop, self._failed)
-        waits = {asyncio.create_task(event.wait()) for event in events}
+        waits = {asyncio.create_task(event.wait()) for event in (self._stop, self._failed)}
         try:
-            with watching((self.app, self.sidecar), ended):
-                while not self._stop.is_set():
-                    await self._check_alive()
-                    if self._failed.is_set():
-                        self._journal.err(self.process.cell_source, self._failure)
-                        raise Crashed(self._failure)
-                    watched = waits if healthy.done() else {*waits, healthy}
-                    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                    if healthy.done() and not self._stop.is_set():
-                        healthy.result()
+            while not self._stop.is_set():
+                await self._check_alive(sidecar=False)
+                await self._keep_sidecar()
+                if self._failed.is_set():
+                    self._journal.err(self.process.cell_source, self._failure)
+                    raise Crashed(self._failure)
+                await self._until_any(waits if healthy.done() else {*waits, healthy})
+                if healthy.done() and not self._stop.is_set():
+                    healthy.result()
         finally:
             for task in (report, healthy, *waits):
                 task.cancel()
+
+    async def _until_any(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Until one of the tasks, the app or the sidecar has ended."""
+        ended = asyncio.Event()
+        end = asyncio.create_task(ended.wait())
+        try:
+            with watching((self.app, self.sidecar), ended):
+                await asyncio.wait({end, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            end.cancel()
+
+    async def _keep_sidecar(self) -> None:
+        """A new sidecar where it alone has ended: the app runs on, with all that it holds."""
+        old = self.sidecar
+        if old is None or old.running():
+            return
+        began = time.monotonic()
+        status, why = await in_thread(endings.ending, _PROXY, old)
+        self._journal.out(_PROXY, status)
+        if not self._sidecar.may_come_back():
+            raise Crashed(why)
+        another = self._sidecar.start_again(lambda: self._check_alive(sidecar=False))
+        await self._unless_stopped(another)
+        took = duration(time.monotonic() - began)
+        log.warning("instance %s: %s; its proxy was back in %s", self.record.guid, why, took)
+        self._say(f"restarted proxy of instance {self.record.guid}")
 
     async def evacuate(self) -> None:
         """Have it run elsewhere; once it does, or before it runs here at all, it is stopped.

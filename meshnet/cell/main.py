@@ -19,9 +19,9 @@ from meshnet.cell.config import GATEWAY, Config
 from meshnet.cell.droplets import Droplets
 from meshnet.cell.environment import LAUNCHER_SCRIPT
 from meshnet.cell.forwarder import Forwarder
-from meshnet.cell.instance import Tools
 from meshnet.cell.modes import Modes
 from meshnet.cell.overlay import Overlay
+from meshnet.cell.tools import Tools
 from meshnet.kernel.bpf.datapath import CellDatapath, CellParams
 from meshnet.kernel.iptables import Iptables
 from meshnet.model.errors import InputError, MeshnetError, PeerError

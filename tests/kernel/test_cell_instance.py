@@ -17,6 +17,7 @@ from cell_world import CELL, STRANGER, World, wait_for
 from meshnet.cell import network
 from meshnet.cell.config import GATEWAY, Config
 from meshnet.cell.record import Record
+from meshnet.cell.sidecar import MOST
 from meshnet.kernel import cgroup, links, netns, oci
 from meshnet.kernel.bpf.datapath import CellDatapath, CellParams
 from meshnet.kernel.iptables import Iptables
@@ -80,21 +81,52 @@ def test_instances_outlive_the_agent_and_are_adopted(world: World) -> None:
     wait_for(lambda: not world.traces(), 20, "nothing left")
 
 
-@pytest.mark.parametrize("who", ["app_pid", "sidecar_pid"])
-def test_the_end_of_app_or_sidecar_is_a_crash_and_a_new_instance_follows(
-    world: World, who: str
-) -> None:
+def test_the_end_of_an_app_is_a_crash_and_a_new_instance_follows(world: World) -> None:
     world.agent()
     world.desire("app-1")
     (lrp,) = world.running("app-1")
     guid = lrp.actual_lrp_instance_key.instance_guid
-    os.kill(world.rows()[guid][who], signal.SIGKILL)
+    os.kill(world.rows()[guid]["app_pid"], signal.SIGKILL)
+    crashed(world, guid)
+
+
+def crashed(world: World, guid: str) -> None:
     wait_for(lambda: world.actual("app-1")[0].crash_count == 1, 10, "crash reported")
     (lrp,) = world.running("app-1")
     assert lrp.crash_reason.endswith(": Exited with status 137")
     assert lrp.actual_lrp_instance_key.instance_guid != guid
     assert world.get(CELL, lrp.actual_lrp_net_info.ports[0].host_port)
     wait_for(lambda: set(world.rows()) == {lrp.actual_lrp_instance_key.instance_guid}, 10, "one")
+
+
+def test_a_sidecar_that_ends_comes_back_beside_its_app_but_not_for_ever(world: World) -> None:
+    agent = world.agent()
+    world.desire("app-1")
+    (lrp,) = world.running("app-1")
+    guid = lrp.actual_lrp_instance_key.instance_guid
+    port = lrp.actual_lrp_net_info.ports[0].host_port
+    first = world.rows()[guid]
+    for _ in range(MOST):
+        old = world.rows()[guid]["sidecar_pid"]
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda old=old: world.rows()[guid]["sidecar_pid"] not in (0, old), 10, "another")
+        wait_for(lambda: answers(world, port), 10, "serves again")
+        assert world.get(CELL, port)["env"]["CF_INSTANCE_GUID"] == guid
+    after = world.rows()[guid]
+    assert (after["app_pid"], after["state"]) == (first["app_pid"], "RUNNING")
+    assert world.actual("app-1")[0].crash_count == 0
+    # An agent that was restarted finds the new one.
+    agent.kill()
+    agent.start()
+    adopted = wait_for(lambda: world.rows().get(guid), 10, "adopted")
+    assert adopted["sidecar_pid"] == after["sidecar_pid"]
+    for _ in range(MOST):
+        old = world.rows()[guid]["sidecar_pid"]
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda old=old: world.rows()[guid]["sidecar_pid"] not in (0, old), 10, "another")
+        wait_for(lambda: answers(world, port), 10, "serves again")
+    os.kill(world.rows()[guid]["sidecar_pid"], signal.SIGKILL)
+    crashed(world, guid)
 
 
 def test_an_agent_killed_at_any_moment_of_a_start_finds_its_way(world: World) -> None:
