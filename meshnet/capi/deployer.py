@@ -87,7 +87,7 @@ class Deployer:
         running = {
             lrp.actual_lrp_key.index
             for lrp in lrps
-            if lrp.state == bbs_api.RUNNING and lrp.actual_lrp_key.index < deployment.instances
+            if bbs_api.routable(lrp) and lrp.actual_lrp_key.index < deployment.instances
         }
         after = rolling.step(deployment, app.instances, len(running))
         if after is None:

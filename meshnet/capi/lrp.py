@@ -119,23 +119,36 @@ def _environment(app: App, application: dict[str, Any]) -> list[Any]:
 
 
 def check_definition(app: App) -> Any:
-    """The health check of an app's port; none for type "process". Zeros stand for defaults."""
-    timeout = (app.health_check_invocation_timeout or 0) * 1000
-    interval = (app.health_check_interval or 0) * 1000
-    if app.health_check_type == PROCESS:
+    """The checks of an app's port: its health and its readiness; none of type "process"."""
+    health = _check(
+        app.health_check_type,
+        app.health_check_endpoint,
+        app.health_check_invocation_timeout,
+        app.health_check_interval,
+    )
+    ready = _check(
+        app.readiness_type,
+        app.readiness_endpoint,
+        app.readiness_invocation_timeout,
+        app.readiness_interval,
+    )
+    if not health and not ready:
         return None
-    if app.health_check_type == HTTP:
-        path = app.health_check_endpoint or "/"
-        check = pb.Check(
-            http_check=pb.HTTPCheck(
-                port=PORT, request_timeout_ms=timeout, path=path, interval_ms=interval
-            )
+    return pb.CheckDefinition(checks=health, log_source="HEALTH", readiness_checks=ready)
+
+
+def _check(kind: str, endpoint: str | None, timeout: int | None, interval: int | None) -> list[Any]:
+    """One check or none; seconds that are not given become zeros, which stand for defaults."""
+    timeout_ms, interval_ms = (timeout or 0) * 1000, (interval or 0) * 1000
+    if kind == PROCESS:
+        return []
+    if kind == HTTP:
+        http = pb.HTTPCheck(
+            port=PORT, request_timeout_ms=timeout_ms, path=endpoint or "/", interval_ms=interval_ms
         )
-    else:
-        check = pb.Check(
-            tcp_check=pb.TCPCheck(port=PORT, connect_timeout_ms=timeout, interval_ms=interval)
-        )
-    return pb.CheckDefinition(checks=[check], log_source="HEALTH")
+        return [pb.Check(http_check=http)]
+    tcp = pb.TCPCheck(port=PORT, connect_timeout_ms=timeout_ms, interval_ms=interval_ms)
+    return [pb.Check(tcp_check=tcp)]
 
 
 def is_ours(lrp: Any) -> bool:

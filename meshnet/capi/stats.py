@@ -53,6 +53,7 @@ def _row(
         "disk_quota": app.disk_in_mb * _MB,
         "log_rate_limit": app.log_rate_limit,
         "fds_quota": 16384,
+        "routable": False,
         "details": None,
         "isolation_segment": None,
     }
@@ -77,6 +78,7 @@ def _running(lrp: Any, now_ns: int) -> dict[str, Any]:
         for port in net.ports
     ]
     return {
+        "routable": bbs_api.routable(lrp),
         "uptime": max(0, (now_ns - lrp.since) // 1_000_000_000),
         "host": net.address,
         "instance_internal_ip": net.instance_address,

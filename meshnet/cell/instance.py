@@ -23,6 +23,7 @@ from meshnet.cell.environment import environment, start_command
 from meshnet.cell.journal import Journal, duration
 from meshnet.cell.monitor import Crashed, Monitor
 from meshnet.cell.process import process
+from meshnet.cell.readiness import Readiness
 from meshnet.cell.record import Names, Record
 from meshnet.cell.reports import Reports
 from meshnet.cell.sidecar import Sidecar
@@ -54,6 +55,7 @@ class Instance:
         self._journal = Journal(names.cell_log, rec.index)
         place = (names.netns, rec.address)
         self._monitor = Monitor(self.process, place, self._journal, self._check_alive)
+        self._readiness = Readiness(self.process, place, self._journal)
         self._sidecar = Sidecar(tools.config, rec, tools.datapath)
         self._reports = Reports(tools.bbs, tools.config, rec)
         self.meter = Meter(names.app_cgroup, names.home, self.process)
@@ -325,10 +327,18 @@ class Instance:
 
     async def _report_running(self) -> None:
         try:
+            # Before BBS hears of it: an agent that was restarted takes nobody out that is ready.
+            self._reports.routable = ready = await self._readiness.now()
             await self._reports.running()
+            await self._readiness.follow(ready, self._report_ready)
         except MeshnetError as exc:
             log.warning("instance %s: %s", self.record.guid, exc)
             self.stop()
+
+    async def _report_ready(self, ready: bool) -> None:
+        self._reports.routable = ready
+        if not self._tools.evacuating():  # else that says it, again and again
+            await self._reports.running()
 
     async def _report_crash(self, why: str) -> None:
         with contextlib.suppress(MeshnetError):

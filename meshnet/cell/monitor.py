@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from meshnet.cell.health import Unhealthy, probe
 from meshnet.cell.journal import Journal, duration
-from meshnet.cell.process import Process
+from meshnet.cell.process import Check, Process
 from meshnet.model.errors import MeshnetError
 from meshnet.model.patience import patient
 
 # Between two checks of an instance that is not healthy yet: often at first, then as Diego.
-_FIRST_CHECKS_SECONDS, _CHECK_SECONDS = 0.02, 0.5
+_FIRST_CHECKS_SECONDS, CHECK_SECONDS = 0.02, 0.5
 
 
 class Crashed(MeshnetError):
@@ -53,7 +53,7 @@ class Monitor:
                 text = f"Failed after {duration(took)}: startup health check never passed."
                 self._journal.err(process.cell_source, text)
                 raise Crashed(f"Instance never healthy after {duration(took)}: {failure}")
-            await asyncio.sleep(min(_CHECK_SECONDS, max(_FIRST_CHECKS_SECONDS, took / 20)))
+            await asyncio.sleep(min(CHECK_SECONDS, max(_FIRST_CHECKS_SECONDS, took / 20)))
         self._journal.out(process.cell_source, "Container became healthy")
 
     async def stay_healthy(self) -> None:
@@ -70,9 +70,14 @@ class Monitor:
 
     async def _failure(self) -> str:
         """What is wrong with it now; "" = nothing."""
-        for check in self._process.checks:
-            try:
-                await probe(*self._place, check)
-            except Unhealthy as exc:
-                return str(exc)
-        return ""
+        return await first_failure(self._process.checks, self._place)
+
+
+async def first_failure(checks: Iterable[Check], place: tuple[str, str]) -> str:
+    """What the first check says that fails now; "" = all pass."""
+    for check in checks:
+        try:
+            await probe(*place, check)
+        except Unhealthy as exc:
+            return str(exc)
+    return ""

@@ -41,6 +41,7 @@ class Process:
         log_source, check_source, cell_source: who speaks in a log line: the app itself, its
             health check, the cell.
         tags: what else its logs and metrics are told apart by.
+        readiness: checks of which each must pass for it to take requests.
         start_timeout: seconds it may take to become healthy.
     """
 
@@ -52,6 +53,7 @@ class Process:
     check_source: str
     cell_source: str
     checks: tuple[Check, ...]
+    readiness: tuple[Check, ...]
     start_timeout: float
     memory_bytes: int
     disk_bytes: int
@@ -79,6 +81,7 @@ def process(lrp: Any) -> Process:
         check_source=lrp.check_definition.log_source or "HEALTH",
         cell_source=lrp.log_source or "CELL",
         checks=tuple(_check(one) for one in lrp.check_definition.checks),
+        readiness=tuple(_check(one) for one in lrp.check_definition.readiness_checks),
         start_timeout=lrp.start_timeout_ms / 1000 or START_TIMEOUT_SECONDS,
         memory_bytes=(lrp.memory_mb or _MEMORY_MB) * MIB,
         disk_bytes=max(0, lrp.disk_mb) * MIB,

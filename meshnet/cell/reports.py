@@ -23,6 +23,7 @@ class Reports:
         key = pb.ActualLRPKey(process_guid=rec.process_guid, index=rec.index, domain=rec.domain)
         mine = pb.ActualLRPInstanceKey(instance_guid=rec.guid, cell_id=config.cell_id)
         self._keys = (key, mine)
+        self.routable: bool | None = None  # whether it is ready; None: nobody checks that
         self._net = pb.ActualLRPNetInfo(
             address=config.underlay_ip,
             instance_address=rec.address,
@@ -31,8 +32,10 @@ class Reports:
         )
 
     async def running(self) -> None:
-        """It runs. Raises Conflict where BBS wants it no longer."""
-        await _until_heard(lambda: self._bbs.start_actual(*self._keys, self._net))
+        """It runs, and is `routable` or not. Raises Conflict where BBS wants it no longer."""
+        await _until_heard(
+            lambda: self._bbs.start_actual(*self._keys, self._net, routable=self.routable)
+        )
 
     async def crashed(self, why: str, *, evacuating: bool) -> None:
         """It crashed. Raises Conflict where BBS knows it no longer."""
@@ -45,7 +48,7 @@ class Reports:
         Raises PeerError, NotFound, Conflict; it is not said again by itself.
         """
         if running:
-            return await self._bbs.evacuate_running(*self._keys, self._net)
+            return await self._bbs.evacuate_running(*self._keys, self._net, routable=self.routable)
         await self._bbs.evacuate_claimed(*self._keys)
         return False
 

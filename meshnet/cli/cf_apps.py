@@ -73,11 +73,12 @@ def show(name: Name, json: Json = False) -> None:
     print(f"start command:     {process['command']}")
     print(f"memory usage:      {process['memory_in_mb']}M\n")
     table(
-        ("", "state", "since", "cell", "address", "details"),
+        ("", "state", "ready", "since", "cell", "address", "details"),
         (
             (
                 f"#{row['index']}",
                 row["state"].lower(),
+                str(row.get("routable", "")).lower(),
                 f"{row['uptime']} s",
                 row.get("cell_id", ""),
                 row.get("instance_internal_ip", ""),

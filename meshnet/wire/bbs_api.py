@@ -97,6 +97,11 @@ def info(lrp: Any) -> Any:
     return pb.ActualLRPInfo(**_shared(lrp))
 
 
+def routable(lrp: Any) -> bool:
+    """Whether an ActualLRP takes requests: it runs, and was not said not to be ready."""
+    return bool(lrp.state == RUNNING and not (lrp.HasField("routable") and not lrp.routable))
+
+
 def changed_lrp(event: Any) -> Any:
     """The ActualLRP that a changed event leaves behind."""
     return pb.ActualLRP(

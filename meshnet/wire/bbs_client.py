@@ -110,10 +110,19 @@ class BbsClient:
         )
         await self._call(api.CLAIM, request, _ACTUAL)
 
-    async def start_actual(self, key: Any, instance_key: Any, net_info: Any) -> None:
-        """Report an instance RUNNING. Raises Conflict where BBS wants that instance no longer."""
+    async def start_actual(
+        self, key: Any, instance_key: Any, net_info: Any, *, routable: bool | None = None
+    ) -> None:
+        """Report an instance RUNNING. Raises Conflict where BBS wants that instance no longer.
+
+        Args:
+            routable: whether it is ready for requests; None: nobody checks that.
+        """
         request = pb.StartActualLRPRequest(
-            actual_lrp_key=key, actual_lrp_instance_key=instance_key, actual_lrp_net_info=net_info
+            actual_lrp_key=key,
+            actual_lrp_instance_key=instance_key,
+            actual_lrp_net_info=net_info,
+            routable=routable,
         )
         await self._call(api.START, request, _ACTUAL)
 
@@ -146,13 +155,18 @@ class BbsClient:
         """Have an instance stopped; it starts over if it is still desired. Raises NotFound."""
         await self._call(api.RETIRE, pb.RetireActualLRPRequest(actual_lrp_key=key), _ACTUAL)
 
-    async def evacuate_running(self, key: Any, instance_key: Any, net_info: Any) -> bool:
+    async def evacuate_running(
+        self, key: Any, instance_key: Any, net_info: Any, *, routable: bool | None = None
+    ) -> bool:
         """Report an instance that runs on a cell being emptied; whether to keep it running.
 
         To be said again until it need not be kept: its replacement runs, or it is not wanted.
         """
         request = pb.EvacuateRunningActualLRPRequest(
-            actual_lrp_key=key, actual_lrp_instance_key=instance_key, actual_lrp_net_info=net_info
+            actual_lrp_key=key,
+            actual_lrp_instance_key=instance_key,
+            actual_lrp_net_info=net_info,
+            routable=routable,
         )
         reply = await self._call(api.EVACUATE_RUNNING, request, pb.EvacuationResponse)
         return bool(reply.keep_container)

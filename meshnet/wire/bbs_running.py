@@ -85,8 +85,7 @@ def _key(lrp: Any) -> _Key:
 
 def _instance(lrp: Any) -> Instance | None:
     net = lrp.actual_lrp_net_info
-    unready = lrp.HasField("routable") and not lrp.routable
-    if lrp.state != api.RUNNING or unready or not net.instance_address:
+    if not api.routable(lrp) or not net.instance_address:
         return None
     return Instance(
         lrp.actual_lrp_key.index,

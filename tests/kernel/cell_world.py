@@ -51,6 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/sick":
             open("sick", "w").close()
+        if self.path == "/well":
+            os.unlink("sick")
         if self.path == "/health" and os.path.exists("sick"):
             return self.send_error(500)
         if self.path == "/hang" and os.path.exists("sick"):

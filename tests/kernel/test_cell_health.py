@@ -200,3 +200,38 @@ def test_who_ignores_sigterm_is_killed_after_ten_seconds(world: World, app: str)
     wait_for(lambda: not world.rows(), 30, "gone")
     text = "[APP/PROC/WEB/0] Exit status 137 (exceeded 10s graceful shutdown interval)"
     assert text in world.log(app)
+
+
+def test_an_instance_that_is_not_ready_runs_on_and_is_said_not_to_be_routable(
+    world: World, app: str
+) -> None:
+    check = pb.HTTPCheck(port=8080, path="/health", interval_ms=200)
+    definition = pb.CheckDefinition(
+        readiness_checks=[pb.Check(http_check=check)], log_source="HEALTH"
+    )
+    world.desire(app, check_definition=definition)
+
+    def routable(wanted: bool) -> bool:
+        lrps = world.actual(app)
+        return [(one.state, one.routable) for one in lrps] == [("RUNNING", wanted)]
+
+    wait_for(lambda: routable(True), 20, "ready")
+    (lrp,) = world.actual(app)
+    port = lrp.actual_lrp_net_info.ports[0].host_port
+    assert world.get(CELL, port, path="/sick")
+    wait_for(lambda: routable(False), 10, "not ready")
+    # It serves whoever comes, and an agent that is restarted makes it neither ready nor new.
+    agent = world.daemons["cell"]
+    agent.kill()
+    agent.start()
+    wait_for(lambda: world.rows(), 10, "adopted")
+    assert routable(False)
+    assert world.get(CELL, port, path="/well")
+    wait_for(lambda: routable(True), 10, "ready again")
+    (after,) = world.actual(app)
+    assert after.actual_lrp_instance_key == lrp.actual_lrp_instance_key and not after.crash_count
+    said = world.log(app)
+    assert "[HEALTH/0] Failed to make HTTP request to '/health' on port 8080: received" in said
+    assert (
+        "[CELL/0] Container failed the readiness health check. Container marked not ready" in said
+    )

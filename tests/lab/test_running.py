@@ -23,6 +23,12 @@ import http.server, os, time
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.path == "/unready":
+            open("unready", "w").close()
+        if self.path == "/well":
+            os.unlink("unready")
+        if self.path == "/ready" and os.path.exists("unready"):
+            return self.send_error(503)
         if self.path == "/slow":
             print("slow", flush=True)
             time.sleep(4)
@@ -110,6 +116,42 @@ def test_a_cell_is_drained_and_no_request_fails(stage: Stage, slow: str) -> None
             stage.client.wait_running(stage.guids[sample.name])
     assert undone.returncode == 0
     assert {row["cell"] for row in status.instances(stage.paths)} == {"cell-1", "cell-2"}
+
+
+def test_an_instance_that_is_not_ready_gets_no_requests_and_is_not_restarted(
+    stage: Stage, slow: str
+) -> None:
+    check = {"type": "http", "data": {"endpoint": "/ready", "interval": 1}}
+    stage.client.call("PATCH", f"/v3/processes/{slow}", {"readiness_health_check": check})
+    stage.client.act(slow, "restart")
+    stage.client.wait_running(slow)
+
+    def routable() -> list[bool]:
+        return [row["routable"] for row in stage.client.stats(slow)]
+
+    def ask(index: int, path: str) -> None:
+        row = next(r for r in rows(stage, slow) if r["index"] == index)
+        where = f"http://{row['address']}:8080{path}"
+        done = meshnet("lab", "exec", f"slow/{index}", "--", "curl", "-sS", where,
+                       lab=stage.paths.lab)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    wait(lambda: routable() == [True] * 3)
+    stage.until(URL, lambda code: code == 200)
+    before = {row["guid"] for row in rows(stage, slow)}
+    with Load(stage.outside, f"{URL}/") as load:
+        wait(lambda: {reply.body for reply in load.so_far()[-30:]} == {"0", "1", "2"})
+        ask(1, "/unready")
+        wait(lambda: routable() == [True, False, True])
+        count = len(load.so_far())
+        wait(lambda: len(load.so_far()) >= count + 60)
+        assert {reply.body for reply in load.so_far()[-30:]} == {"0", "2"}
+        ask(1, "/well")
+        wait(lambda: {reply.body for reply in load.so_far()[-30:]} == {"0", "1", "2"})
+        replies = load.stop()
+    assert [reply for reply in replies if reply.status != 200] == []
+    assert {row["guid"] for row in rows(stage, slow)} == before
+    assert [row["state"] for row in stage.client.stats(slow)] == ["RUNNING"] * 3
 
 
 def test_draining_what_is_no_cell_says_so(stage: Stage) -> None:

@@ -204,12 +204,14 @@ class DesiredLRP(_message.Message):
     def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., annotation: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., start_timeout_ms: _Optional[int] = ..., max_pids: _Optional[int] = ..., check_definition: _Optional[_Union[CheckDefinition, _Mapping]] = ...) -> None: ...
 
 class CheckDefinition(_message.Message):
-    __slots__ = ("checks", "log_source")
+    __slots__ = ("checks", "log_source", "readiness_checks")
     CHECKS_FIELD_NUMBER: _ClassVar[int]
     LOG_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    READINESS_CHECKS_FIELD_NUMBER: _ClassVar[int]
     checks: _containers.RepeatedCompositeFieldContainer[Check]
     log_source: str
-    def __init__(self, checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ..., log_source: _Optional[str] = ...) -> None: ...
+    readiness_checks: _containers.RepeatedCompositeFieldContainer[Check]
+    def __init__(self, checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ..., log_source: _Optional[str] = ..., readiness_checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ...) -> None: ...
 
 class Check(_message.Message):
     __slots__ = ("tcp_check", "http_check")

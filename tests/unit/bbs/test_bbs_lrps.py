@@ -95,6 +95,25 @@ def test_the_events_of_a_life(world: World) -> None:
     assert world.stored() == ({}, {})
 
 
+def test_an_instance_that_runs_is_routable_unless_its_cell_says_otherwise(world: World) -> None:
+    world.lrps.desire(desired("a"))
+    world.lrps.place([("a", 0)], ["cell-1"])
+    assert not api.routable(world.at())
+    world.start(world.at())
+    assert api.routable(world.at())
+    world.hub.heard.clear()
+    for ready in (False, True):
+        report = running_report(world.at())
+        report.routable = ready
+        since = world.at().since
+        world.reports.start(report)
+        world.reports.start(report)
+        ((name, message, _),) = world.hub.heard
+        assert name == api.CHANGED and api.routable(api.changed_lrp(message)) is ready
+        assert (world.at().state, world.at().since) == (api.RUNNING, since)
+        world.hub.heard.clear()
+
+
 def test_a_crash_said_twice_counts_once_and_a_late_start_does_not_revive(world: World) -> None:
     world.lrps.desire(desired("a"))
     world.lrps.place([("a", 0)], ["cell-1"])

@@ -240,6 +240,10 @@ def test_stats_show_a_row_for_each_wanted_instance(tmp_path: Path) -> None:
         ]
         assert rows[0]["instance_internal_ip"] == "10.255.1.2" and rows[0]["cell_id"] == "cell-1"
         assert rows[1]["details"] == "exit 1"
+        assert [r["routable"] for r in rows] == [True, False, False, False, False]
+        w.bbs.actual[0].routable = False  # it runs and is not ready
+        row = w.ask("GET", f"/v3/processes/{app}/stats", None, 200)["resources"][0]
+        assert (row["state"], row["routable"]) == ("RUNNING", False)
         w.bbs.away = True
         w.refused("GET", f"/v3/processes/{app}/stats", None, 503)
 

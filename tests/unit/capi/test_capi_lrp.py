@@ -103,3 +103,25 @@ def test_the_health_check_follows_the_app(
     lrp = made(replace(APP, **changes))
     assert lrp.start_timeout_ms == timeout_ms
     assert list(lrp.check_definition.checks) == ([check] if check else [])
+    assert not lrp.check_definition.readiness_checks
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"readiness_type": "port"}, pb.Check(tcp_check=pb.TCPCheck(port=8080))),
+        (
+            {"readiness_type": "http", "readiness_endpoint": "/ready", "readiness_interval": 2},
+            pb.Check(http_check=pb.HTTPCheck(port=8080, path="/ready", interval_ms=2000)),
+        ),
+        (
+            {"readiness_type": "http", "readiness_invocation_timeout": 3},
+            pb.Check(http_check=pb.HTTPCheck(port=8080, path="/", request_timeout_ms=3000)),
+        ),
+    ],
+)
+def test_so_does_the_readiness_health_check(changes: dict[str, Any], check: pb.Check) -> None:
+    for kind in ("port", "process"):
+        definition = made(replace(APP, health_check_type=kind, **changes)).check_definition
+        assert list(definition.readiness_checks) == [check]
+        assert len(definition.checks) == (kind == "port")

@@ -60,6 +60,16 @@ def test_an_instance_that_is_not_running_takes_no_requests() -> None:
     assert addresses(backends) == [] == backends.backends("other")
 
 
+def test_nor_does_one_that_is_not_ready() -> None:
+    backends, unready = Backends(), lrp(0)
+    unready.routable = False
+    assert backends.replace([lrp(0), lrp(1)]) == {"p"}
+    assert backends.apply(api.CHANGED, changed(unready)) == "p"
+    assert addresses(backends) == ["10.255.1.1"]
+    assert backends.apply(api.CHANGED, changed(lrp(0))) == "p"
+    assert addresses(backends) == ["10.255.1.0", "10.255.1.1"]
+
+
 def test_ssh_is_no_port_for_requests() -> None:
     backends = Backends()
     backends.replace([lrp(0)])
