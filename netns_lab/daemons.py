@@ -247,6 +247,7 @@ def _cell(topology: Topology, paths: Paths, cell: Node, envoy: str, most: int) -
         "envoy": envoy,
         "status_socket": str(paths.socket(name, "cell")),
         "max_instances": most,
+        "identity_ca": str(paths.identity_ca),
         **dataclasses.asdict(topology.redirection(cell)),
     }
     observe = {"pin_dir": str(pin_dir), "socket": str(paths.socket(name, "observe"))}

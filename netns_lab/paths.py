@@ -77,6 +77,11 @@ class Paths:
         """The lab's CA: `ca.pem`, whom to trust, and `authority.pem`, which signs."""
         return self.state / "ca"
 
+    @property
+    def identity_ca(self) -> Path:
+        """The CA of instances' certificates, with its key."""
+        return self.ca / "instance-identity.pem"
+
     def tls(self, daemon: str) -> Path:
         """A daemon's certificate, key and CAs."""
         return self.run / "tls" / daemon

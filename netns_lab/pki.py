@@ -35,6 +35,10 @@ def prepare(topology: Topology, paths: Paths, daemons: Iterable[Daemon]) -> None
     paths.ca.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (paths.ca / _AUTHORITY).exists():
         _keep(paths, Authority.make(f"meshnet {paths.lab}"))
+    if not paths.identity_ca.exists():
+        # One of its own: what an app shows must open no component's door.
+        instances = Authority.make(f"instances of meshnet {paths.lab}").issued
+        _replace(paths.identity_ca, instances.certificate + instances.key)
     authority = _authority(paths)
     _replace(paths.ca / TRUSTED, authority.issued.certificate)
     for daemon in daemons:

@@ -71,6 +71,13 @@ def desired_lrp(
         max_pids=PIDS_LIMIT,
         ports=[PORT],
         routes=internal_routes(internal_hosts),
+        certificate_properties=pb.CertificateProperties(
+            organizational_unit=[
+                f"organization:{organization.guid}",
+                f"space:{space.guid}",
+                f"app:{app.guid}",
+            ]
+        ),
         log_source="CELL",
         log_guid=app.guid,
         network=pb.Network(

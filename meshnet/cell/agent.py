@@ -35,6 +35,7 @@ log = logging.getLogger("meshnet")
 
 PRESENCE_SECONDS, PRESENCE_TTL_SECONDS = 3.0, 15
 _HEAL_SECONDS = 1.0
+_RENEW_SECONDS = 60.0
 _GUID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a part of files' names
 _FIRST_HOST, _HOSTS = 2, 253  # .0 is the VTEP, .1 the gateway's by silk's custom
 _UIDS = 4000
@@ -139,6 +140,16 @@ class Agent:
     async def measure(self) -> None:
         """Tell log-cache what each instance uses."""
         await measure(self._running, self._tools.log_cache)
+
+    async def renew_identities(self) -> None:
+        """Give instances new certificates before theirs expire."""
+        while True:
+            for instance in self._running():
+                own = instance.identity
+                renewed = await in_thread(own.renew) if own else False
+                if renewed:
+                    log.info("instance %s has a new certificate", instance.record.guid)
+            await asyncio.sleep(_RENEW_SECONDS)
 
     def _running(self) -> list[Instance]:
         return [i for i in self.instances.values() if i.state == "RUNNING"]

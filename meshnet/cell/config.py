@@ -24,6 +24,7 @@ class Config:
         pin_dir: the cell's directory in the lab's bpffs.
         mode: the redirection of apps that have none of their own (meshnet.model.modes).
         max_instances: as many it takes at most; 250 is Diego's own default.
+        identity_ca: PEM file of the CA (and its key) of instances' certificates; "": they get none.
         ledger: file where everything it makes is written down first.
         tls: who it is to all it talks to; None = plain.
     """
@@ -56,6 +57,7 @@ class Config:
     host_port_first: int = 61000
     host_ports: int = 5000
     max_instances: int = 250
+    identity_ca: str = ""
     tls: Tls | None = None
 
     @property

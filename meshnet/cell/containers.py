@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshnet.cell import identity
 from meshnet.cell.config import SIDECAR_UID, Config
 from meshnet.cell.environment import HOME, LAUNCHER
 from meshnet.cell.process import Process
@@ -127,6 +128,7 @@ def app_spec(config: Config, record: Record, run: Run | None = None) -> Containe
         mounts=[
             BindMount(names.home, HOME, read_only=False),
             BindMount(config.launcher, LAUNCHER),
+            *([BindMount(names.identity_dir, identity.SHOWN)] if config.identity_ca else []),
         ],
         hostname=record.guid[:13],
         nameserver=config.dns_address,
@@ -144,6 +146,15 @@ def app_spec(config: Config, record: Record, run: Run | None = None) -> Containe
         pids_limit=limits.pids,
         files_limit=limits.files,
     )
+
+
+def identity_of(config: Config, record: Record, process: Process) -> identity.Identity | None:
+    """The instance's identity; None where this cell gives none."""
+    if not config.identity_ca:
+        return None
+    authority = identity.Authority(Path(config.identity_ca))
+    directory = Names(config, record).identity_dir
+    return identity.Identity(directory, record, process.units, authority)
 
 
 def adopt(config: Config, record: Record) -> tuple[Container, Container]:

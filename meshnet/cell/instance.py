@@ -20,6 +20,7 @@ from meshnet.cell.droplets import unpack
 from meshnet.cell.endings import watching
 from meshnet.cell.envelopes import Origin, origin
 from meshnet.cell.environment import environment, start_command
+from meshnet.cell.identity import ENVIRONMENT
 from meshnet.cell.journal import Journal, duration
 from meshnet.cell.monitor import Crashed, Monitor
 from meshnet.cell.process import process
@@ -55,6 +56,7 @@ class Instance:
         self._journal = Journal(names.cell_log, rec.index)
         place = (names.netns, rec.address)
         self._monitor = Monitor(self.process, place, self._journal, self._check_alive)
+        self.identity = containers.identity_of(tools.config, rec, self.process)
         self._readiness = Readiness(self.process, place, self._journal)
         self._sidecar = Sidecar(tools.config, rec, tools.datapath)
         self._reports = Reports(tools.bbs, tools.config, rec)
@@ -196,6 +198,8 @@ class Instance:
 
     def _start_app(self, run: containers.Run) -> None:
         config = self._tools.config
+        if self.identity:
+            self.identity.put()
         self.app = oci.start(containers.app_spec(config, self.record, run), config.runc_root)
 
     def _prepared(self) -> containers.Run:
@@ -211,7 +215,7 @@ class Instance:
             container_port=APP_PORT,
             started=time.time(),
         )
-        return containers.Run(self.process, argv, env)
+        return containers.Run(self.process, argv, env | (ENVIRONMENT if self.identity else {}))
 
     async def _tag(self) -> int:
         """The app's policy tag; 0 (no policy matches) while the policy server is away."""

@@ -143,6 +143,7 @@ async def serve(config: Config) -> None:
                 (agent.learn_tags, "policy tags"),
                 (agent.send_logs, "logs"),
                 (agent.measure, "metrics"),
+                (agent.renew_identities, "instances' certificates"),
                 (agent.evacuate, "evacuation"),
                 (overlay.follow, "leases"),
             ):

@@ -42,6 +42,7 @@ class Process:
             health check, the cell.
         tags: what else its logs and metrics are told apart by.
         readiness: checks of which each must pass for it to take requests.
+        units: organizational units of its instances' certificates.
         start_timeout: seconds it may take to become healthy.
     """
 
@@ -59,6 +60,7 @@ class Process:
     disk_bytes: int
     files: int
     pids: int
+    units: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,6 +89,7 @@ def process(lrp: Any) -> Process:
         disk_bytes=max(0, lrp.disk_mb) * MIB,
         files=run.resource_limits.nofile or _FILES,
         pids=lrp.max_pids or _PIDS,
+        units=tuple(lrp.certificate_properties.organizational_unit),
         tags={
             key: properties[key] for key in ("app_id", "space_id", "org_id") if key in properties
         },

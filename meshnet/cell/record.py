@@ -49,6 +49,7 @@ class Names:
         self.shim_cgroup = f"{self.cgroup}/shim"
         self.dir = config.run / "instances" / guid
         self.ads_dir, self.envoy_dir, self.home = (self.dir / d for d in ("ads", "envoy", "home"))
+        self.identity_dir = self.dir / "identity"
         self.links = Path(config.pin_dir) / "links" / guid
         self.app_links, self.sidecar_links = self.links / "app", self.links / "sidecar"
         self.veth_links = self.links / "veth"

@@ -401,6 +401,18 @@ def test_logs_of_an_app_have_what_routers_say_of_its_requests(stage: Stage) -> N
     assert f'app_id:"{stage.guids["hello"]}" app_index:"{index}" instance_id:"{guid}"' in line
 
 
+def test_an_app_has_the_certificate_that_says_whose_instance_it_is(run: Run) -> None:
+    line = "openssl x509 -noout -subject -ext subjectAltName -in $CF_INSTANCE_CERT"
+    said = run(f"{APP} --user", "sh", "-c", f"{line} && echo $CF_INSTANCE_GUID").stdout
+    guid = said.split()[-1]
+    assert f"CN = {guid}" in said and f"DNS:{guid}" in said and "IP Address:10.255." in said
+    assert all(f"OU = {kind}:" in said for kind in ("organization", "space", "app"))
+    both = "openssl verify -CAfile $CF_INSTANCE_CERT $CF_INSTANCE_CERT && cat $CF_INSTANCE_KEY"
+    assert "PRIVATE KEY" in run(f"{APP} --user", "sh", "-c", both).stdout
+    written = run(f"{APP} --user", "sh", "-c", "echo > $CF_INSTANCE_KEY")
+    assert written.returncode != 0
+
+
 def test_names_are_completed(stage: Stage) -> None:
     env = {**os.environ, "MESHNET_LAB": stage.paths.lab, "_MESHNET_COMPLETE": "complete_bash"}
     for words, offered in (("lab shell c", ["cell-1", "cell-2", "client", "control"]),

@@ -162,7 +162,7 @@ class Network(_message.Message):
     def __init__(self, properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DesiredLRP(_message.Message):
-    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "annotation", "modification_tag", "network", "start_timeout_ms", "max_pids", "check_definition")
+    __slots__ = ("process_guid", "domain", "root_fs", "instances", "environment_variables", "setup", "action", "disk_mb", "memory_mb", "ports", "routes", "log_source", "log_guid", "annotation", "modification_tag", "network", "start_timeout_ms", "certificate_properties", "max_pids", "check_definition")
     PROCESS_GUID_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     ROOT_FS_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +180,7 @@ class DesiredLRP(_message.Message):
     MODIFICATION_TAG_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     START_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
     MAX_PIDS_FIELD_NUMBER: _ClassVar[int]
     CHECK_DEFINITION_FIELD_NUMBER: _ClassVar[int]
     process_guid: str
@@ -199,9 +200,16 @@ class DesiredLRP(_message.Message):
     modification_tag: ModificationTag
     network: Network
     start_timeout_ms: int
+    certificate_properties: CertificateProperties
     max_pids: int
     check_definition: CheckDefinition
-    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., annotation: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., start_timeout_ms: _Optional[int] = ..., max_pids: _Optional[int] = ..., check_definition: _Optional[_Union[CheckDefinition, _Mapping]] = ...) -> None: ...
+    def __init__(self, process_guid: _Optional[str] = ..., domain: _Optional[str] = ..., root_fs: _Optional[str] = ..., instances: _Optional[int] = ..., environment_variables: _Optional[_Iterable[_Union[EnvironmentVariable, _Mapping]]] = ..., setup: _Optional[_Union[Action, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., disk_mb: _Optional[int] = ..., memory_mb: _Optional[int] = ..., ports: _Optional[_Iterable[int]] = ..., routes: _Optional[_Union[ProtoRoutes, _Mapping]] = ..., log_source: _Optional[str] = ..., log_guid: _Optional[str] = ..., annotation: _Optional[str] = ..., modification_tag: _Optional[_Union[ModificationTag, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., start_timeout_ms: _Optional[int] = ..., certificate_properties: _Optional[_Union[CertificateProperties, _Mapping]] = ..., max_pids: _Optional[int] = ..., check_definition: _Optional[_Union[CheckDefinition, _Mapping]] = ...) -> None: ...
+
+class CertificateProperties(_message.Message):
+    __slots__ = ("organizational_unit",)
+    ORGANIZATIONAL_UNIT_FIELD_NUMBER: _ClassVar[int]
+    organizational_unit: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, organizational_unit: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CheckDefinition(_message.Message):
     __slots__ = ("checks", "log_source", "readiness_checks")

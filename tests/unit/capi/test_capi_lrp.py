@@ -70,6 +70,11 @@ def test_the_launcher_gets_the_command_and_limits_follow_the_app() -> None:
     run = lrp.action.run_action
     assert (run.path, list(run.args)) == ("/tmp/lifecycle/launcher", ["app", "./run", ""])
     assert run.resource_limits.nofile == 16384 and run.log_source == "APP/PROC/WEB"
+    assert list(lrp.certificate_properties.organizational_unit) == [
+        "organization:o",
+        "space:s",
+        "app:a",
+    ]
     assert (lrp.memory_mb, lrp.disk_mb, lrp.max_pids, lrp.instances) == (64, 512, 1024, 1)
     routes = json.loads(lrp.routes.routes["internal-router"])
     assert routes == [{"hostname": "a.apps.internal"}, {"hostname": "b.apps.internal"}]
