@@ -146,13 +146,14 @@ def _endpoint(call: Call) -> Any:
     return endpoint
 
 
-def _events(hub: Hub) -> Any:
+def _events(hub: Hub, *, groups: bool = False) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             cell_id = pb.EventsByCellId.FromString(await _body(request)).cell_id
         except (InputError, DecodeError) as exc:
             return Response(str(exc), status_code=400)
-        return StreamingResponse(hub.subscribe(cell_id), headers=_EVENT_HEADERS)
+        stream = hub.subscribe(cell_id, groups=groups)
+        return StreamingResponse(stream, headers=_EVENT_HEADERS)
 
     return endpoint
 
@@ -165,7 +166,12 @@ def application(handlers: Handlers, queries: Queries, hub: Hub) -> Starlette:
     """The ASGI application."""
     endpoints = {call.path: _endpoint(call) for call in calls(handlers, queries)}
     endpoints[api.EVENTS] = _events(hub)
+    endpoints[api.GROUP_EVENTS] = _events(hub, groups=True)
     endpoints[api.PING] = _ping
     endpoints.update({old: endpoints[new] for new, old in api.OLDER.items()})
-    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    streams = {api.GROUP_EVENTS, api.OLDER[api.GROUP_EVENTS]}
+    routes = [
+        Route(path, endpoint, methods=["GET", "POST"] if path in streams else ["POST"])
+        for path, endpoint in endpoints.items()
+    ]
     return Starlette(routes=routes)

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from meshnet.bbs.group_events import grouped
 from meshnet.wire.sse import SseEvent, encode
 
 MAX_QUEUED = 1024  # as Diego: a subscriber further behind than this is dropped
 
 
 class _Subscriber:
-    def __init__(self, cell_id: str) -> None:
-        self.cell_id = cell_id
+    def __init__(self, cell_id: str, groups: bool) -> None:
+        self.cell_id, self.groups = cell_id, groups
         self.queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(MAX_QUEUED + 1)
 
     def wants(self, cell_ids: tuple[str, ...]) -> bool:
@@ -43,16 +44,23 @@ class Hub:
         instances' events are filtered).
         """
         wanted = [s for s in self._subscribers if s.wants(cell_ids)]
-        if not wanted:
-            return
-        item = (name, message.SerializeToString())
-        for subscriber in wanted:
-            if not subscriber.offer(item):
+        for groups in (False, True):
+            if some := [s for s in wanted if s.groups is groups]:
+                for one, body in grouped(name, message) if groups else [(name, message)]:
+                    self._offer(some, (one, body.SerializeToString()))
+
+    def _offer(self, subscribers: list[_Subscriber], item: tuple[str, bytes]) -> None:
+        for subscriber in subscribers:
+            if subscriber in self._subscribers and not subscriber.offer(item):
                 self._subscribers.discard(subscriber)
 
-    def subscribe(self, cell_id: str) -> AsyncIterator[bytes]:
-        """The bytes of one stream; the subscription holds from this call on."""
-        subscriber = _Subscriber(cell_id)
+    def subscribe(self, cell_id: str, *, groups: bool = False) -> AsyncIterator[bytes]:
+        """The bytes of one stream; the subscription holds from this call on.
+
+        Args:
+            groups: of instances tell groups, as Diego's deprecated stream does.
+        """
+        subscriber = _Subscriber(cell_id, groups)
         self._subscribers.add(subscriber)
         return self._stream(subscriber)
 

@@ -39,6 +39,7 @@ REMOVE_EVACUATING = "/v1/actual_lrps/remove_evacuating"
 CELLS = "/v1/cells/list.r1"
 PRESENCE = "/v1/cells/presence"
 EVENTS = "/v1/events/lrp_instances.r1"
+GROUP_EVENTS = "/v1/events.r1"
 # Diego's older names of a call that takes and answers the same.
 OLDER = {
     START: "/v1/actual_lrps/start",
@@ -46,6 +47,7 @@ OLDER = {
     DESIRED_LIST: "/v1/desired_lrps/list.r2",
     DESIRED_BY_GUID: "/v1/desired_lrps/get_by_process_guid.r2",
     EVENTS: "/v1/events/lrp_instances",
+    GROUP_EVENTS: "/v1/events",
 }
 
 UNCLAIMED, CLAIMED, RUNNING, CRASHED = "UNCLAIMED", "CLAIMED", "RUNNING", "CRASHED"
@@ -53,6 +55,8 @@ UNCLAIMED, CLAIMED, RUNNING, CRASHED = "UNCLAIMED", "CLAIMED", "RUNNING", "CRASH
 CREATED = "actual_lrp_instance_created"
 CHANGED = "actual_lrp_instance_changed"
 REMOVED = "actual_lrp_instance_removed"
+GROUP_CREATED, GROUP_CHANGED = "actual_lrp_created", "actual_lrp_changed"
+GROUP_REMOVED = "actual_lrp_removed"
 CRASHED_EVENT = "actual_lrp_crashed"
 DESIRED_CREATED = "desired_lrp_created"
 DESIRED_CHANGED = "desired_lrp_changed"
@@ -104,10 +108,19 @@ def routable(lrp: Any) -> bool:
 
 def changed_lrp(event: Any) -> Any:
     """The ActualLRP that a changed event leaves behind."""
+    return _whole(event, event.after)
+
+
+def unchanged_lrp(event: Any) -> Any:
+    """The ActualLRP that a changed event says was there before."""
+    return _whole(event, event.before)
+
+
+def _whole(event: Any, part: Any) -> Any:
     return pb.ActualLRP(
         actual_lrp_key=event.actual_lrp_key,
         actual_lrp_instance_key=event.actual_lrp_instance_key,
-        **_shared(event.after),
+        **_shared(part),
     )
 
 

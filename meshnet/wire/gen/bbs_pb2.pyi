@@ -784,6 +784,26 @@ class ActualLRPCrashedEvent(_message.Message):
     since: int
     def __init__(self, actual_lrp_key: _Optional[_Union[ActualLRPKey, _Mapping]] = ..., actual_lrp_instance_key: _Optional[_Union[ActualLRPInstanceKey, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., since: _Optional[int] = ...) -> None: ...
 
+class ActualLRPCreatedEvent(_message.Message):
+    __slots__ = ("actual_lrp_group",)
+    ACTUAL_LRP_GROUP_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_group: ActualLRPGroup
+    def __init__(self, actual_lrp_group: _Optional[_Union[ActualLRPGroup, _Mapping]] = ...) -> None: ...
+
+class ActualLRPChangedEvent(_message.Message):
+    __slots__ = ("before", "after")
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    before: ActualLRPGroup
+    after: ActualLRPGroup
+    def __init__(self, before: _Optional[_Union[ActualLRPGroup, _Mapping]] = ..., after: _Optional[_Union[ActualLRPGroup, _Mapping]] = ...) -> None: ...
+
+class ActualLRPRemovedEvent(_message.Message):
+    __slots__ = ("actual_lrp_group",)
+    ACTUAL_LRP_GROUP_FIELD_NUMBER: _ClassVar[int]
+    actual_lrp_group: ActualLRPGroup
+    def __init__(self, actual_lrp_group: _Optional[_Union[ActualLRPGroup, _Mapping]] = ...) -> None: ...
+
 class DesiredLRPCreatedEvent(_message.Message):
     __slots__ = ("desired_lrp",)
     DESIRED_LRP_FIELD_NUMBER: _ClassVar[int]

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from bbs_process import Bbs, Listener, crash, desired, running, start, until
 
@@ -17,6 +18,7 @@ from meshnet.model.errors import Conflict, InputError, NotFound, PeerError
 from meshnet.wire import bbs_api as api
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.sse import Decoder
 
 
 async def _cells(client: BbsClient, *names: str, seconds: int = 30) -> None:
@@ -268,6 +270,26 @@ def test_bad_requests_are_answered_in_band_and_change_nothing(tmp_path: Path) ->
             assert await client.desired_lrps() == [] == await client.actual_lrps()
 
     asyncio.run(scenario())
+
+
+def test_older_clients_get_a_stream_of_groups(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        async with (
+            running(tmp_path) as (bbs, client),
+            httpx.AsyncClient() as http,
+            http.stream("GET", bbs.url + api.GROUP_EVENTS) as reply,
+        ):
+            assert reply.headers["content-type"].startswith("text/event-stream")
+            await client.desire(desired("a"))
+            decoder, names = Decoder(), list[str]()
+            async with asyncio.timeout(10):
+                async for chunk in reply.aiter_raw():
+                    names += [event.name for event in decoder.feed(chunk)]
+                    if len(names) >= 2:
+                        return names
+        raise AssertionError(names)
+
+    assert asyncio.run(scenario())[:2] == [api.DESIRED_CREATED, "actual_lrp_created"]
 
 
 def test_sigterm_ends_it_with_0_although_streams_are_open(tmp_path: Path) -> None:
