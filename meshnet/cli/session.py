@@ -10,6 +10,7 @@ import httpx
 import jwt
 
 from meshnet.model.errors import InputError, NotFound, PeerError
+from meshnet.model.patience import patient
 
 TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.1
@@ -39,7 +40,9 @@ class Session:
             trust = ssl.create_default_context(cafile=ca or None)
         except OSError as exc:
             raise InputError(f"cannot use the CA file {ca}: {exc}") from exc
-        self._http = httpx.Client(base_url=api, timeout=timeout, trust_env=False, verify=trust)
+        self._http = httpx.Client(
+            base_url=api, timeout=patient(timeout), trust_env=False, verify=trust
+        )
         self._login = {"grant_type": "password", "username": user, "password": password}
 
     def close(self) -> None:

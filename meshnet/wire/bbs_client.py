@@ -12,6 +12,7 @@ import httpx
 from google.protobuf.message import DecodeError
 
 from meshnet.model.errors import Conflict, InputError, NotFound, PeerError
+from meshnet.model.patience import patient
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.http_client import http_client
@@ -47,7 +48,7 @@ class BbsClient:
 
     def __init__(self, url: str, tls: Tls | None = None) -> None:
         # A burst of calls waits its turn: heart-beats behind it must not fail for want of one.
-        patience = httpx.Timeout(_TIMEOUT, pool=60.0)
+        patience = httpx.Timeout(patient(_TIMEOUT), pool=60.0)
         self._http = http_client(url, tls, timeout=patience, socket_options=_KEEP_ALIVE)
 
     async def __aenter__(self) -> BbsClient:
@@ -237,7 +238,7 @@ class BbsClient:
         """
         request = pb.EventsByCellId(cell_id=cell_id).SerializeToString()
         headers = {"Content-Type": api.CONTENT_TYPE}
-        timeout = httpx.Timeout(_TIMEOUT, read=None)
+        timeout = httpx.Timeout(patient(_TIMEOUT), read=None)
         decoder = Decoder()
         try:
             async with self._http.stream(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from meshnet.model.patience import patient
 from meshnet.wire.tls import Tls
 
 # Less than servers wait (runtime.KEEP_ALIVE_SECONDS), so that nobody sends into a connection that
@@ -25,6 +26,7 @@ def http_client(
 
     Args:
         tls: who we are and whom we trust; without it no HTTPS server is trusted.
+        timeout: seconds for each of connecting, sending and reading; stretched on slow machines.
 
     Raises:
         InputError: the certificate cannot be used.
@@ -34,4 +36,10 @@ def http_client(
         verify=context, limits=_LIMITS, trust_env=False, socket_options=socket_options
     )
     # The environment's proxies are for the world outside, not for components.
-    return httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+    return httpx.AsyncClient(
+        base_url=url, timeout=_stretched(timeout), transport=transport, trust_env=False
+    )
+
+
+def _stretched(timeout: httpx.Timeout | float) -> httpx.Timeout | float:
+    return timeout if isinstance(timeout, httpx.Timeout) else patient(timeout)
