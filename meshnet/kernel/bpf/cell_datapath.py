@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from meshnet.model.modes import MODES, Redirection
 
 MAX_TAG = 0xFFFF
 _ONE = 1
+_ENDS = "<II8x"  # of an abi.FlowKey: both addresses
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,10 @@ class CellDatapath:
         """Forget the tracked flows from and to an address that is to be used anew; how many."""
         value, gone = address_be(address), 0
         for flows in self._flows:
-            for key in flows.keys():  # noqa: SIM118 - a walk, not a dict
-                if value in (key.src_be, key.dst_be):
+            for packed in flows.packed_keys():
+                ends = struct.iter_unpack(_ENDS, packed)
+                for number in [n for n, pair in enumerate(ends) if value in pair]:
+                    key = abi.FlowKey.from_buffer_copy(packed, number * ctypes.sizeof(abi.FlowKey))
                     gone += flows.delete(key)
         return gone
 

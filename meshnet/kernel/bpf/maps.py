@@ -76,6 +76,13 @@ class Map(Generic[K, V]):
             yield self._key.from_buffer_copy(raw)
             raw = following
 
+    def packed_keys(self) -> Iterator[bytes]:
+        """All keys of a hash map, many at a time, each a key behind the other.
+
+        A walk by `keys` of a table with 65,536 flows takes ten times as long.
+        """
+        return syscall.map_keys(self.fd, self._key_size, self._value_size)
+
     def items(self) -> Iterator[tuple[K, V]]:
         """All entries, with the caveat of `keys`."""
         for key in self.keys():

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ _SYSCALL = 321  # x86_64, asm/unistd_64.h
     _PROG_ATTACH,
 ) = range(9)
 _PROG_TEST_RUN, _INFO_BY_FD, _LINK_CREATE, _LINK_UPDATE = 10, 15, 28, 29
+_MAP_LOOKUP_BATCH = 24
 _ATTR_SIZE = 144
 _LOG_SIZE = 1 << 20
 _CONTEXT_ROOM = 512
@@ -116,6 +118,23 @@ def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     if code == errno.ENOENT:
         return None
     raise KernelError(f"cannot walk a BPF map: {os.strerror(code)}", code)
+
+
+def map_keys(fd: int, key_size: int, value_size: int, at_once: int = 4096) -> Iterator[bytes]:
+    """The keys of a hash map, up to `at_once` of them one behind the other."""
+    keys = ctypes.create_string_buffer(at_once * key_size)
+    values = ctypes.create_string_buffer(at_once * value_size)
+    place = ctypes.create_string_buffer(max(4, key_size))
+    start, code = 0, 0
+    while code != errno.ENOENT:
+        addresses = (start, _address(place), _address(keys), _address(values))
+        attributes = struct.pack("<QQQQIIQQ", *addresses, at_once, fd, 0, 0)
+        result, code, after = _try(_MAP_LOOKUP_BATCH, attributes)
+        if result < 0 and code != errno.ENOENT:
+            raise KernelError(f"cannot read a BPF map: {os.strerror(code)}", code)
+        (count,) = struct.unpack_from("<I", after, 32)
+        yield keys.raw[: count * key_size]
+        start = _address(place)
 
 
 # --- programs ---

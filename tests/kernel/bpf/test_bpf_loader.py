@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from bpf_world import World
 
-from meshnet.kernel.bpf import attach, objects, programs, syscall
+from meshnet.kernel.bpf import abi, attach, objects, programs, syscall
+from meshnet.kernel.bpf.addresses import address_be
 from meshnet.kernel.bpf.compile import compiled_file, ensure_compiled
 from meshnet.kernel.bpf.datapath import CellDatapath, PolicyRule, PolicyRules
+from meshnet.kernel.bpf.maps import Map
 from meshnet.kernel.bpf.source import APP_HOOKS, CELL_HOOKS, content_hash
 from meshnet.model.errors import KernelError, PlatformError
 
@@ -138,3 +140,16 @@ def test_rules_are_replaced_by_their_difference(rules, bpffs):
     again.replace([two])
     assert [(r.start_port, r.end_port) for r in again.items()] == [(1, 1), (2, 3)]
     again.close()
+
+
+def test_one_address_is_found_among_many_flows(datapath):
+    flows = Map(datapath._objects.maps["ct_in"], abi.FlowKey, abi.FlowVal)
+    mine, others = address_be("10.255.1.9"), 9000
+    for number in range(others):
+        flows.set(abi.FlowKey(src_be=number, dst_be=number + 1, protocol=6), abi.FlowVal(1))
+    for number in range(50):
+        flows.set(abi.FlowKey(src_be=mine, sport_be=number, protocol=6), abi.FlowVal(1))
+        flows.set(abi.FlowKey(dst_be=mine, sport_be=number, protocol=17), abi.FlowVal(1))
+    assert sum(map(len, flows.packed_keys())) == (others + 100) * 16
+    assert datapath.purge_flows("10.255.1.9") == 100
+    assert sum(map(len, flows.packed_keys())) == others * 16
