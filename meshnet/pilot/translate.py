@@ -121,7 +121,7 @@ def _rules(service: Any, retries: Retries | None) -> tuple[Rule, ...]:
 
 def _rule(route: Any, retries: Retries | None) -> Rule:
     prefixes = [match.uri.prefix for match in route.match if match.uri.prefix]
-    if route.HasField("retries") and route.retries.attempts:
+    if route.HasField("retries") and route.retries.attempts > 0:
         retries = Retries(route.retries.attempts, route.retries.retry_on)
     timeout = None
     if route.HasField("timeout"):
