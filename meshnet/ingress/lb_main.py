@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from meshnet.kernel.bpf.datapath import LbDatapath
+from meshnet.model.patience import patient
+from meshnet.proxy.bootstrap import METRICS_PORT
 from meshnet.wire import runtime
 
 log = logging.getLogger("meshnet")
@@ -26,6 +29,9 @@ log = logging.getLogger("meshnet")
 PORT = 80
 CHECK_SECONDS, CONNECT_SECONDS = 0.5, 0.4
 _LATE_SECONDS = 0.1
+# A router whose Envoy is stopped or stuck: its kernel takes connections for it all the same.
+ANSWER_SECONDS, SILENT_TIMES = 1.0, 3
+_ASK = b"GET / HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,27 @@ async def alive(address: str, source: str) -> bool:
         return False
 
 
+async def silent(address: str, source: str) -> bool:
+    """Whether a router's Envoy takes a request, at its metrics' port, and does not answer.
+
+    There, and not where users ask, so that no user's log and no statistics have it.
+    """
+    try:
+        async with asyncio.timeout(patient(ANSWER_SECONDS)):
+            connecting = asyncio.open_connection(address, METRICS_PORT, local_addr=(source, 0))
+            reader, writer = await connecting
+            try:
+                writer.write(_ASK)
+                await reader.read(1)
+            finally:
+                writer.close()
+    except TimeoutError:
+        return True
+    except OSError:
+        pass  # there is nobody, which `alive` sees
+    return False
+
+
 def mac_of(address: str, proc_net_arp: str) -> str | None:
     """The MAC address of a neighbour in a /proc/net/arp text; None where it is not known."""
     for line in proc_net_arp.splitlines()[1:]:
@@ -70,12 +97,13 @@ class Balancer:
     def __init__(self, config: Config, datapath: LbDatapath) -> None:
         self._config, self._datapath = config, datapath
         self._routers: list[tuple[str, str]] | None = None
+        self._silent: Counter[str] = Counter()  # times in a row
         self._ready = False
 
     async def check(self) -> None:
         """Look at every router again and again."""
         while True:
-            states = await self._states()
+            states = await self._well(await self._states())
             arp = Path("/proc/net/arp").read_text(encoding="ascii")
             live = [a for a, up in zip(self._config.routers, states, strict=True) if up]
             routers = [(a, mac) for a in live if (mac := mac_of(a, arp))]
@@ -100,6 +128,18 @@ class Balancer:
             if all(states) or time.monotonic() - began < CONNECT_SECONDS + _LATE_SECONDS:
                 break
         return states
+
+    async def _well(self, states: list[bool]) -> list[bool]:
+        """Of those alive the ones that answer; where none does (great load), all of them."""
+        routers, source = self._config.routers, self._config.own_ip
+        asked = [a for a, up in zip(routers, states, strict=True) if up]
+        answers = await asyncio.gather(*(silent(a, source) for a in asked))
+        for address, says_nothing in zip(asked, answers, strict=True):
+            self._silent[address] = self._silent[address] + 1 if says_nothing else 0
+        well = [
+            up and self._silent[a] < SILENT_TIMES for a, up in zip(routers, states, strict=True)
+        ]
+        return well if any(well) else states
 
     def status(self) -> dict[str, Any]:
         """For `lab status`."""

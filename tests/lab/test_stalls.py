@@ -69,6 +69,19 @@ def test_a_stopped_daemon_fails_no_request(stage: Stage, names: tuple[str, ...])
     assert {row["guid"] for row in status.instances(stage.paths)} == instances
 
 
+def test_a_stopped_router_is_left_out_until_it_answers(stage: Stage) -> None:
+    def routers() -> int:
+        (balancer,) = status.collect(stage.paths)["lb"].values()
+        return len(balancer["routers"])
+
+    wait(lambda: routers() == 2, 10)
+    with stopped(stage, "router-1.ingress"):
+        wait(lambda: routers() == 1, 15)
+        replies = stage.outside.get(f"http://hello.{EXTERNAL}/", times=20, timeout=5)
+        assert [r for r in replies if r.status != 200] == []
+    wait(lambda: routers() == 2, 10)
+
+
 def test_who_has_not_heard_of_an_instances_end_never_reaches_another_app(stage: Stage) -> None:
     client, url = stage.client, f"http://apart.{EXTERNAL}/"
 
