@@ -28,7 +28,7 @@ from netns_lab import status
 from netns_lab.stage import APPS, COMMAND, EXTERNAL, INTERNAL, Stage
 from netns_lab.traffic import Load
 
-from . import compiled
+from . import compiled, last_words
 from .test_faults import in_step
 
 pytestmark = [pytest.mark.sudo, pytest.mark.timeout(7200)]
@@ -290,7 +290,11 @@ class Chaos:
         tails = [(f.name, f.read_text("utf-8", "replace").splitlines()[-6:]) for f in files]
         instances = [str(row) for row in status.instances(self.stage.paths)]
         return "\n".join(
-            [*instances, *(f"{name}: {line}" for name, tail in tails for line in tail)]
+            [
+                *instances,
+                *(f"{name}: {line}" for name, tail in tails for line in tail),
+                *last_words.of_proxies(self.stage.paths),
+            ]
         )
 
     def history(self) -> str:
