@@ -123,7 +123,8 @@ class Resolver:
         deadline = time.monotonic() + _VIP_SECONDS
         while True:
             try:
-                wait = patient(_KNOWN_VIP_SECONDS) if name in self._known else _VIP_SECONDS
+                left = max(_VIP_RETRY_SECONDS, deadline - time.monotonic())
+                wait = patient(_KNOWN_VIP_SECONDS) if name in self._known else left
                 vip = await self._vips.vip(name, wait)
                 self._known[name] = vip
                 if len(self._known) > _MAX_KNOWN:
