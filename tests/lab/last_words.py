@@ -15,14 +15,16 @@ _SECONDS = 5.0  # longer than anybody waits who asks a proxy in earnest
 
 
 def of_proxies(paths: Paths) -> Iterator[str]:
-    """A line a sidecar (how its admin answers, and in what time), one a thread of it, and the
-    machine's load and pressure.
+    """A line a sidecar (how its admin answers, and in what time), one a thread of those that do
+    not, and the machine's load and pressure.
     """
     for row in status.instances(paths):
         home = paths.run / "cells" / row["cell"] / "instances" / row["guid"]
         name = f"{row['cell']} {row['guid'][:8]}/{row['index']} sidecar {row['sidecar_pid']}"
-        yield f"{name}: {_asked(home / 'envoy' / 'admin.sock')}"
-        yield from (f"{name} {line}" for line in _threads(row))
+        said = _asked(home / "envoy" / "admin.sock")
+        yield f"{name}: {said}"
+        if " 200 " not in said:
+            yield from (f"{name} {line}" for line in _threads(row))
     for path in ("/proc/loadavg", "/proc/pressure/cpu", "/proc/pressure/memory", "/proc/meminfo"):
         yield f"{path}: {' | '.join(_read(Path(path)).splitlines()[:5])}"
 
