@@ -206,9 +206,11 @@ class Agent:
         try:
             desired = await self._desired(lrp.actual_lrp_key.process_guid)
             rec = self._record(lrp, desired)
-            instance = self._add(rec, desired)
             record.save(self._tools.config, rec, desired)
-        except MeshnetError as exc:
+            instance = self._add(rec, desired)
+        except (MeshnetError, OSError) as exc:  # OSError: the disk is full
+            with contextlib.suppress(MeshnetError, OSError):
+                record.forget(self._tools.config, lrp.actual_lrp_instance_key.instance_guid)
             with contextlib.suppress(MeshnetError):
                 await self._tools.bbs.crash_actual(
                     lrp.actual_lrp_key, lrp.actual_lrp_instance_key, str(exc)

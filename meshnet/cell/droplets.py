@@ -91,12 +91,15 @@ class Droplets:
                     async for block in reply.aiter_bytes():
                         digest.update(block)
                         target.write(block)
+            if digest.hexdigest() != sha256:
+                raise InputError("the droplet's checksum is wrong")
+            new.rename(path)
         except httpx.HTTPError as exc:
             raise PeerError(f"the droplet cannot be fetched: {type(exc).__name__}") from exc
-        if digest.hexdigest() != sha256:
-            new.unlink()
-            raise InputError("the droplet's checksum is wrong")
-        new.rename(path)
+        except OSError as exc:
+            raise InputError(f"the droplet cannot be kept: {exc.strerror}") from exc
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def _used(path: Path) -> bool:

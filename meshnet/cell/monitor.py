@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from meshnet.cell.health import Unhealthy, probe
 from meshnet.cell.journal import Journal, duration
@@ -14,6 +16,7 @@ from meshnet.model.patience import patient
 
 # Between two checks of an instance that is not healthy yet: often at first, then as Diego.
 _FIRST_CHECKS_SECONDS, CHECK_SECONDS = 0.02, 0.5
+_LEAST_SECONDS = 0.1  # that a check gets, however late it is
 
 
 class Crashed(MeshnetError):
@@ -45,7 +48,7 @@ class Monitor:
             return
         self._journal.out(process.cell_source, "Starting health monitoring of container")
         began, limit = time.monotonic(), patient(process.start_timeout)
-        while failure := await self._failure():
+        while failure := await self._failure(began + limit):
             await self._check_alive()
             took = time.monotonic() - began
             if took > limit:
@@ -68,9 +71,15 @@ class Monitor:
                 self._journal.err(process.cell_source, "Container became unhealthy")
                 raise Crashed(f"Instance became unhealthy: {failure}")
 
-    async def _failure(self) -> str:
-        """What is wrong with it now; "" = nothing."""
-        return await first_failure(self._process.checks, self._place)
+    async def _failure(self, until: float = math.inf) -> str:
+        """What is wrong with it now; "" = nothing. `until` (CLOCK_MONOTONIC) ends every check.
+
+        A check that may take hours must not make the start take hours.
+        """
+        left = max(_LEAST_SECONDS, until - time.monotonic())
+        checks = self._process.checks
+        bounded = [replace(check, timeout=min(check.timeout, left)) for check in checks]
+        return await first_failure(bounded, self._place)
 
 
 async def first_failure(checks: Iterable[Check], place: tuple[str, str]) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meshnet.cell.envelopes import Usage
 from meshnet.cell.process import Process
-from meshnet.kernel import cgroup_usage
+from meshnet.kernel import cgroup, cgroup_usage
 from meshnet.model.errors import NotFound
 
 _BLOCK = 512  # bytes of a unit of st_blocks
-# Counting files costs time: at most a fiftieth of it.
+# Counting files costs time: at most a fiftieth of it, but where the disk runs low.
 _DISK_SHARE = 50
+_LEAST_FREE = 0.1
+_ENDLESS = 1 << 50  # what a path that cannot be named counts: nobody needs one but to hide files
 
 
 class Meter:
@@ -29,8 +34,8 @@ class Meter:
         now, used = time.monotonic(), cgroup_usage.cpu_seconds(self._group)
         before, self._cpu = self._cpu, (now, used)
         cpu = (used - before[1]) / (now - before[0]) if before and now > before[0] else 0.0
-        if now >= self._disk_due:
-            self._disk = disk_bytes(self._home)
+        if now >= self._disk_due or _runs_low(self._home):
+            self._disk = disk_bytes(self._home, cgroup.pids(self._group))
             self._disk_due = now + _DISK_SHARE * (time.monotonic() - now)
         return Usage(
             cpu=max(0.0, cpu),
@@ -41,14 +46,31 @@ class Meter:
         )
 
 
-def disk_bytes(directory: Path) -> int:
-    """What the files below a directory take on disk; one with several names counts once."""
+def _runs_low(directory: Path) -> bool:
+    try:
+        found = os.statvfs(directory)
+    except FileNotFoundError as exc:
+        raise NotFound(f"no directory {directory}") from exc
+    return found.f_bavail < _LEAST_FREE * found.f_blocks
+
+
+def disk_bytes(directory: Path, pids: Iterable[int] = ()) -> int:
+    """What the files below a directory take on disk; one with several names counts once.
+
+    Args:
+        pids: processes whose files without a name count too, those of the same disk.
+    """
     total, seen = 0, set[tuple[int, int]]()
     pending = [str(directory)]
     try:
-        total += os.stat(directory).st_blocks * _BLOCK
+        top = os.stat(directory)
     except FileNotFoundError as exc:
         raise NotFound(f"no directory {directory}") from exc
+    total += top.st_blocks * _BLOCK
+    for found in _nameless(pids, top.st_dev):
+        if (found.st_dev, found.st_ino) not in seen:
+            seen.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * _BLOCK
     while pending:
         try:
             with os.scandir(pending.pop()) as entries:
@@ -61,6 +83,20 @@ def disk_bytes(directory: Path) -> int:
                     total += found.st_blocks * _BLOCK
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
-        except OSError:
+        except OSError as exc:
+            if exc.errno == errno.ENAMETOOLONG:
+                return total + _ENDLESS
             continue  # it went while it was looked at
     return total
+
+
+def _nameless(pids: Iterable[int], device: int) -> Iterator[os.stat_result]:
+    """Files that were removed while these processes had them open or mapped."""
+    for pid in pids:
+        for kind in ("fd", "map_files"):
+            with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/{kind}") as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        found = os.stat(entry.path)
+                        if found.st_nlink == 0 and found.st_dev == device:
+                            yield found

@@ -43,6 +43,10 @@ _FORBIDDEN = (
     "unshare", "userfaultfd", "vmsplice",
 )
 # fmt: on
+# What apps and Envoy speak: unix sockets, IP, and the netlink that lists interfaces. Others load
+# modules of the kernel, or lead past the mesh: AF_VSOCK to the machine that this one is a guest of.
+_FAMILIES = frozenset({1, 2, 10, 16})
+_NO_FAMILY = 64  # Linux has fewer
 
 
 @dataclass(frozen=True)
@@ -223,8 +227,16 @@ def _seccomp() -> dict[str, Any]:
             {"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [new_user]},
             # Its flags are behind a pointer no filter can read; with ENOSYS libc falls back.
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
+            *(_no_socket(n, "SCMP_CMP_EQ") for n in range(_NO_FAMILY) if n not in _FAMILIES),
+            # With bits that the kernel would cut off, too.
+            _no_socket(_NO_FAMILY, "SCMP_CMP_GE"),
         ],
     }
+
+
+def _no_socket(family: int, op: str) -> dict[str, Any]:
+    args = [{"index": 0, "value": family, "op": op}]
+    return {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 97, "args": args}
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:

@@ -138,6 +138,26 @@ def test_it_can_do_nothing_but_run(place: Place) -> None:
     container.delete()
 
 
+SOCKETS = """
+import ctypes, platform
+libc, number = ctypes.CDLL(None, use_errno=True), {"x86_64": 41}.get(platform.machine(), 198)
+for family in [*range(80), 1 << 32 | 40, 1 << 32 | 38, -1]:
+    made = libc.syscall(ctypes.c_long(number), ctypes.c_long(family), 1, 0)
+    if made >= 0 or ctypes.get_errno() != 97:
+        print("family", family)
+print("done", flush=True)
+"""
+
+
+def test_its_sockets_are_unix_ip_and_netlink(place: Place) -> None:
+    container = place.start("/usr/bin/python3", "-c", SOCKETS)
+    assert place.output(container.spec, "done") == [
+        *(f"family {n}" for n in (1, 2, 10, 16)),
+        "done",
+    ]
+    container.delete()
+
+
 def test_term_reaches_the_command_below_its_init(place: Place) -> None:
     container = place.start("/bin/sh", "-c", WAIT_FOR_TERM)
     place.output(container.spec, "ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import http.server
 import io
@@ -241,6 +242,21 @@ def test_the_wrong_thing_is_refused_at_once(
         asyncio.run(Droplets(tmp_path).fetch(server.action(b"bits")))
     assert list(tmp_path.iterdir()) == []
     assert server.asked == 1
+
+
+def test_a_droplet_the_disk_has_no_room_for_leaves_nothing(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.replies = [(200, b"bits")]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(InputError, match="No space left"):
+            asyncio.run(Droplets(tmp_path).fetch(server.action(b"bits")))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checksum_that_is_a_path_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from meshnet.cell import forwarder as module
 from meshnet.cell import tail as tail_module
+from meshnet.cell import usage
 from meshnet.cell.envelopes import Origin, Usage, log_envelope, usage_envelope
 from meshnet.cell.forwarder import Forwarder
 from meshnet.cell.journal import stamp
@@ -282,6 +284,51 @@ def test_state_that_cannot_be_read_is_no_end(tmp_path: Path) -> None:
             await rounds(Forwarder(config, cache))  # type: ignore[arg-type]
 
     run(tmp_path, scenario)
+
+
+def test_disk_counts_files_that_have_no_name_any_more(tmp_path: Path) -> None:
+    empty = disk_bytes(tmp_path)
+    path = tmp_path / "file"
+    with path.open("w+b") as file:
+        file.write(b"x" * 1_000_000)
+        file.flush()
+        path.unlink()
+        assert disk_bytes(tmp_path) == empty
+        assert disk_bytes(tmp_path, [os.getpid(), os.getpid()]) - empty in range(
+            1_000_000, 1_900_000
+        )
+        mapped = mmap.mmap(file.fileno(), 0)
+    assert disk_bytes(tmp_path, [os.getpid()]) - empty in range(1_000_000, 1_900_000)
+    mapped.close()
+    assert disk_bytes(tmp_path, [os.getpid(), 2**22 + 1]) == empty
+
+
+def test_disk_has_no_place_too_deep_to_be_counted(tmp_path: Path) -> None:
+    at = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        below = os.open("d" * 250, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    assert disk_bytes(tmp_path) > 1 << 40
+
+
+def test_where_the_disk_runs_low_files_are_counted_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage.cgroup_usage, "cpu_seconds", lambda group: 0.0)
+    monkeypatch.setattr(usage.cgroup_usage, "memory_bytes", lambda group: 0)
+    monkeypatch.setattr(usage.cgroup, "pids", lambda group: [])
+    monkeypatch.setattr(usage, "_DISK_SHARE", 10**9)  # as if there were millions of files
+    limits = SimpleNamespace(memory_bytes=0, disk_bytes=0)
+    meter = usage.Meter("/g", tmp_path, limits)  # type: ignore[arg-type]
+    before = meter.read().disk
+    (tmp_path / "file").write_bytes(b"x" * 1_000_000)
+    monkeypatch.setattr(usage, "_LEAST_FREE", 0.0)
+    assert meter.read().disk == before
+    monkeypatch.setattr(usage, "_LEAST_FREE", 1.1)
+    assert meter.read().disk >= before + 1_000_000
 
 
 def test_disk_counts_each_file_once(tmp_path: Path) -> None:

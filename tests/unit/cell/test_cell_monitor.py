@@ -150,6 +150,29 @@ def test_one_that_never_is_crashes_and_says_so(
     assert "startup health check never passed." in said()
 
 
+def test_a_check_that_may_take_hours_does_not_make_the_start_take_hours(tmp_path: Path) -> None:
+    async def check_alive() -> None:
+        pass
+
+    with answering(None) as port:
+        http = pb.HTTPCheck(port=port, path="/", request_timeout_ms=2**31 - 1)
+        checks = pb.CheckDefinition(checks=[pb.Check(http_check=http)])
+        what = pb.DesiredLRP(
+            action=pb.Action(run_action=pb.RunAction(path="x")),
+            start_timeout_ms=300,
+            check_definition=checks,
+        )
+        place = ("any", "127.0.0.1")
+        made = Monitor(process(what), place, Journal(tmp_path / "log", 0), check_alive)
+
+        async def main() -> None:
+            async with asyncio.timeout(30):
+                await made.become_healthy()
+
+        with pytest.raises(Crashed, match=r"^Instance never healthy after .*timed out after"):
+            asyncio.run(main())
+
+
 def test_one_that_ends_meanwhile_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
