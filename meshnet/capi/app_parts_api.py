@@ -72,6 +72,7 @@ async def set_env(
     validate.env(body.var)
     merged = {**app.env, **body.var}
     after = replace(app, env={k: v for k, v in merged.items() if v is not None})
+    validate.env_size(after.env)
     return _variables(base, service.records.apps.put(after))
 
 

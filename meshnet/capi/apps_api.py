@@ -94,6 +94,7 @@ async def create(body: NewApp, service: Svc, user: User, base: Base) -> dict[str
     user.write(space.guid)
     app_writes.check_name(service.records, space.guid, body.name)
     validate.env(dict(body.environment_variables))
+    validate.env_size(body.environment_variables)
     app = App(name=body.name, space=space.guid, env=body.environment_variables)
     app = lifecycle.applied(applied(app, body.metadata), body.lifecycle)
     return app_present.app(base, service.records.apps.put(app))

@@ -59,6 +59,7 @@ def _plan(records: Records, user: Permissions, space: Space, manifest: AppManife
     after = process_rules.checked_by(after, manifest.health, manifest.readiness)
     merged = {**after.env, **manifest.env}
     after = replace(after, env={k: v for k, v in merged.items() if v is not None})
+    validate.env_size(after.env)
     quotas.check_app(records, before, after)
     return Plan(before, after, _routes(records, user, space, manifest, after))
 

@@ -13,7 +13,8 @@ from meshnet.capi.errors import unprocessable
 from meshnet.capi.service import Body
 from meshnet.capi.tables import Record
 
-MAX_NAME, MAX_PREFIX, MAX_ANNOTATION, MAX_ANNOTATIONS = 63, 253, 5000, 200
+MAX_NAME, MAX_PREFIX, MAX_ANNOTATION = 63, 253, 5000
+MAX_LABELS, MAX_ANNOTATIONS = 50, 200  # of one resource, as CC's configuration has it
 _NAME = re.compile(r"[\w.-]+\Z", re.ASCII)
 _EDGE = re.compile(r"[^\W_](?:.*[^\W_])?\Z", re.ASCII | re.DOTALL)
 _DNS = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]*[a-z0-9]\Z", re.I | re.A)
@@ -51,6 +52,11 @@ def applied(record: R, metadata: Metadata | None) -> R:
             f" maximum of {MAX_ANNOTATIONS}"
         )
     labels = _merged(record.metadata["labels"], metadata.labels)
+    if len(labels) > MAX_LABELS:
+        raise unprocessable(
+            f"Failed to add {len(metadata.labels)} labels because it would exceed maximum of"
+            f" {MAX_LABELS}"
+        )
     return replace(record, metadata={"labels": labels, "annotations": annotations})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from meshnet.capi.domains import Domain
 from meshnet.capi.errors import unprocessable
@@ -12,6 +12,7 @@ _HOST = re.compile(r"[\w-]+\Z", re.ASCII)
 MAX_HOST, MAX_PATH, MAX_NAME = 63, 128, 255
 MAX_INSTANCES, MAX_MEMORY_MB, MAX_DISK_MB = 1000, 64 * 1024, 1024 * 1024
 MAX_COMMAND = 4096
+MAX_ENV_BYTES = 256 * 1024  # names and values; the kernel takes no single one of 128 KiB
 MIN_WEIGHT, MAX_WEIGHT = 1, 128
 
 
@@ -106,6 +107,12 @@ def env(values: dict[str, str | None]) -> None:
             raise unprocessable(
                 f"Environment variable {key!r} must not contain null characters or broken Unicode"
             )
+
+
+def env_size(values: Mapping[str, str]) -> None:
+    """All environment variables that an app has: a change adds to those there are."""
+    if sum(len(k.encode()) + len(v.encode()) for k, v in values.items()) > MAX_ENV_BYTES:
+        raise unprocessable(f"Environment is too large (maximum is {MAX_ENV_BYTES} bytes)")
 
 
 def _can_be_executed(text: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from capi_world import LOGIN, tgz, world
 
+from meshnet.capi import validate
 from meshnet.wire.gen import bbs_pb2 as pb
 
 
@@ -136,6 +137,28 @@ def test_environment_that_no_process_can_have(
         )
         assert reply.status_code == 422 and says in reply.json()["errors"][0]["detail"]
         assert w.ask("GET", f"/v3/apps/{app}/env")["environment_variables"] == {}
+
+
+def test_an_environment_grows_only_so_far(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a")
+        path, half = f"/v3/apps/{app}/environment_variables", "x" * (validate.MAX_ENV_BYTES // 2)
+        w.ask("PATCH", path, {"var": {"A": half}}, 200)
+        too_large = "Environment is too large"
+        assert too_large in w.refused("PATCH", path, {"var": {"B": half}})
+        w.ask("PATCH", path, {"var": {"A": None, "B": half}}, 200)
+        place = {"space": {"data": {"guid": w.space}}}
+        body = {"name": "b", "relationships": place, "environment_variables": {"A": half * 3}}
+        assert too_large in w.refused("POST", "/v3/apps", body)
+        text = f"applications:\n- name: a\n  env: {{C: {half}}}\n"
+        reply = w.http.post(
+            f"/v3/spaces/{w.space}/actions/apply_manifest",
+            content=text,
+            headers={"Content-Type": "application/x-yaml"},
+        )
+        job = w.ask("GET", reply.headers["Location"].removeprefix("http://10.0.16.2"))
+        assert job["state"] == "FAILED" and too_large in job["errors"][0]["detail"]
+        assert set(w.records.apps.get(app).env) == {"B"}
 
 
 def test_an_empty_patch_keeps_the_command_and_null_takes_it(tmp_path: Path) -> None:

@@ -86,6 +86,22 @@ def test_a_parameter_that_is_there_twice_is_passed_on_twice(tmp_path: Path) -> N
         assert asked == [query]
 
 
+def test_policies_of_those_without_a_token_are_not_taken_in(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        taken: list[int] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            taken.append(len(request.content))
+            return httpx.Response(200, json={})
+
+        http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://p")
+        w.asgi.state.service = dataclasses.replace(w.service, policy=http)
+        for headers in ({}, {"authorization": "bearer x.y.z"}):
+            path = "/networking/v1/external/policies"
+            assert w.http.post(path, content=b"x" * 1000, headers=headers).status_code == 200
+        assert taken == [1000, 0]
+
+
 class Bbs:
     """An event stream of one crash."""
 

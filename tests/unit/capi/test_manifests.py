@@ -368,8 +368,8 @@ def test_odd_values_are_read_or_refused(tmp_path: Path, line: str) -> None:
 def test_a_number_of_a_megabyte_is_not_worked_out(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         began = time.monotonic()
-        text = "applications:\n- name: a\n  env: {A: 1" + ":1" * 400_000 + "}\n"
-        app = applied(w, text)
+        applied(w, "applications:\n- name: a\n  services: [1" + ":1" * 400_000 + "]\n")
+        app = applied(w, "applications:\n- name: a\n  env: {A: 1" + ":1" * 100_000 + "}\n")
         assert w.records.apps.get(app).env["A"].startswith("1:1:1")
         assert time.monotonic() - began < 30
 

@@ -42,6 +42,7 @@ def test_values_are_merged_and_null_removes() -> None:
         ({"annotations": {"a": "x" * 5001}}, "annotation value error: 'xxxxxxxx...' is greater"),
         ({"annotations": {"": "x"}}, "annotation key error: key cannot be empty string"),
         ({"annotations": {f"a{i}": "" for i in range(200)}}, "exceed maximum of 200"),
+        ({"labels": {f"a{i}": "" for i in range(50)}}, "exceed maximum of 50"),
     ],
 )
 def test_what_cc_refuses_is_refused(metadata: dict[str, Any], says: str) -> None:
