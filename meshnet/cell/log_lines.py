@@ -35,6 +35,7 @@ def lines(data: bytes, *, flush: bool = False) -> tuple[list[Line], int]:
     # Where to go on, and the lines up to there, while pieces of neither stream are open.
     settled, whole = 0, 0
     open_pieces: dict[bytes, list[Line]] = {}
+    sizes: dict[bytes, int] = {}  # an app may write a line byte by byte
     position = 0
     while (end := data.find(b"\n", position)) >= 0:
         piece = _piece(data[position:end])
@@ -43,8 +44,10 @@ def lines(data: bytes, *, flush: bool = False) -> tuple[list[Line], int]:
             stream, last, line = piece
             pieces = open_pieces.setdefault(stream, [])
             pieces.append(line)
-            if last or sum(len(one.text) for one in pieces) >= MOST_BYTES:
+            sizes[stream] = sizes.get(stream, 0) + len(line.text)
+            if last or sizes[stream] >= MOST_BYTES:
                 found.append(_joined(open_pieces.pop(stream)))
+                del sizes[stream]
         if not open_pieces:
             settled, whole = position, len(found)
     if not flush:

@@ -7,6 +7,7 @@ import contextlib
 import mmap
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -329,6 +330,19 @@ def test_where_the_disk_runs_low_files_are_counted_at_once(
     assert meter.read().disk == before
     monkeypatch.setattr(usage, "_LEAST_FREE", 1.1)
     assert meter.read().disk >= before + 1_000_000
+
+
+def test_a_line_written_byte_by_byte_costs_no_more_than_many_lines() -> None:
+    def seconds(data: bytes) -> float:
+        began = time.process_time()
+        for _ in range(3):
+            lines(data, flush=True)
+        return time.process_time() - began
+
+    count = 8000
+    pieces, whole = row("x", tag="P") * count, row("x") * count
+    assert lines(pieces, flush=True)[0][0].text == b"x" * count
+    assert seconds(pieces) < 5 * seconds(whole) + 0.1
 
 
 def test_disk_counts_each_file_once(tmp_path: Path) -> None:
