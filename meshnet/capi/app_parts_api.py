@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from meshnet.capi import app_present, app_writes, flags, present, validate
+from meshnet.capi import app_present, app_writes, flags, made_for_apps, present, validate
 from meshnet.capi.app_records import App
 from meshnet.capi.errors import not_found
 from meshnet.capi.listing import one_page
@@ -32,7 +32,7 @@ async def env(guid: str, service: Svc, user: User) -> dict[str, Any]:
     app = user.app(guid)
     flags.see_environment(user, app.space)
     empty: dict[str, Any] = {}
-    hidden = {"redacted_message": "[PRIVATE DATA HIDDEN]"}
+    hidden = {"redacted_message": app_present.HIDDEN}
     return {
         "environment_variables": app.env,
         "staging_env_json": empty,
@@ -115,7 +115,8 @@ async def current(guid: str, service: Svc, user: User, base: Base) -> dict[str, 
     app = user.app(guid)
     if not app.droplet:
         raise not_found("Droplet")
-    return app_present.droplet(base, service.records.droplets.get(app.droplet))
+    droplet = service.records.droplets.get(app.droplet)
+    return app_present.droplet(base, droplet, hidden=made_for_apps.hidden(user, guid))
 
 
 @router.get("/v3/apps/{guid}/permissions")

@@ -12,7 +12,7 @@ from meshnet.capi.app_records import WEB, App, Build, Deployment, Droplet, Packa
 from meshnet.capi.staging import STACK
 
 Json = dict[str, Any]
-HIDDEN = "[PRIVATE DATA HIDDEN IN LISTS]"
+HIDDEN, HIDDEN_IN_LISTS = "[PRIVATE DATA HIDDEN]", "[PRIVATE DATA HIDDEN IN LISTS]"
 
 
 def _links(base: str, posts: dict[str, str], **paths: str | None) -> Json:
@@ -51,14 +51,19 @@ def app(base: str, record: App) -> Json:
     }
 
 
-def process(base: str, record: App, command: str | None, *, hidden: bool = False) -> Json:
-    """An app's web process; `command`: the one it is started with."""
+def process(base: str, record: App, command: str | None, *, hidden: str = "") -> Json:
+    """An app's web process.
+
+    Args:
+        command: the one it is started with.
+        hidden: what is shown in place of a command, which may hold secrets; "" = it is shown.
+    """
     path = f"/v3/processes/{record.guid}"
     return {
         **present.base(record),
         "type": WEB,
         "version": record.version,
-        "command": HIDDEN if hidden and command else command,
+        "command": hidden or command if command else None,
         "instances": record.instances,
         "memory_in_mb": record.memory_in_mb,
         "disk_in_mb": record.disk_in_mb,
@@ -148,10 +153,10 @@ def build(base: str, record: Build) -> Json:
     }
 
 
-def droplet(base: str, record: Droplet, *, hidden: bool = False) -> Json:
-    """A droplet."""
+def droplet(base: str, record: Droplet, *, hidden: str = "") -> Json:
+    """A droplet; `hidden` as in `process`."""
     path, app_path = f"/v3/droplets/{record.guid}", f"/v3/apps/{record.app}"
-    types = {name: HIDDEN if hidden else text for name, text in record.process_types.items()}
+    types = {name: hidden or text for name, text in record.process_types.items()}
     assign = {"href": f"{base}{app_path}/relationships/current_droplet", "method": "PATCH"}
     package_path = record.package and f"/v3/packages/{record.package}"
     links = _links(base, {}, self=path, app=app_path, package=package_path)

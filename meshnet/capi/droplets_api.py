@@ -44,7 +44,11 @@ def _listed(
     request: Request, service: Service, base: str, found: Iterable[Droplet]
 ) -> dict[str, Any]:
     kinds = made_for_apps.collection(service.records, states="state", package_guids="package")
-    return listed(request, kinds, found, lambda d: app_present.droplet(base, d, hidden=True))
+
+    def shown(droplet: Droplet) -> dict[str, Any]:
+        return app_present.droplet(base, droplet, hidden=app_present.HIDDEN_IN_LISTS)
+
+    return listed(request, kinds, found, shown)
 
 
 @router.get("/v3/droplets")
@@ -112,7 +116,9 @@ async def create(
 @router.get("/v3/droplets/{guid}")
 async def show(guid: str, user: User, base: Base) -> dict[str, Any]:
     """One droplet."""
-    return app_present.droplet(base, _droplet(user, guid))
+    droplet = _droplet(user, guid)
+    hidden = made_for_apps.hidden(user, droplet.app)
+    return app_present.droplet(base, droplet, hidden=hidden)
 
 
 @router.patch("/v3/droplets/{guid}")

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from fastapi.responses import FileResponse
 
+from meshnet.capi.app_present import HIDDEN
 from meshnet.capi.app_records import App
 from meshnet.capi.errors import not_found, unprocessable
 from meshnet.capi.listing import Collection
@@ -58,6 +59,11 @@ def write(user: Permissions, app_guid: str) -> None:
 def see_secrets(user: Permissions, app_guid: str) -> None:
     """403 where they may not see the bits of an app."""
     user.see_secrets(space(user.records, app_guid))
+
+
+def hidden(user: Permissions, app_guid: str) -> str:
+    """What somebody is shown in place of an app's commands; "" where they may see these."""
+    return "" if user.sees_secrets(space(user.records, app_guid)) else HIDDEN
 
 
 def app_to_write(user: Permissions, guid: str, detail: str) -> App:

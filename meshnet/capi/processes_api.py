@@ -8,7 +8,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from meshnet.capi import app_present, app_writes, flags, process_rules, quotas, stats, validate
+from meshnet.capi import (
+    app_present,
+    app_writes,
+    flags,
+    made_for_apps,
+    process_rules,
+    quotas,
+    stats,
+    validate,
+)
 from meshnet.capi.app_records import STARTED, WEB, App
 from meshnet.capi.errors import not_found, unavailable
 from meshnet.capi.listing import Collection, listed, one_page
@@ -39,13 +48,14 @@ def _typed(user: Permissions, guid: str, kind: str) -> App:
     return app
 
 
-def _shown(service: Service, base: str, app: App) -> dict[str, Any]:
-    return app_present.process(base, app, app_writes.command(service.records, app))
+def _shown(service: Service, user: Permissions, base: str, app: App) -> dict[str, Any]:
+    text = app_writes.command(service.records, app)
+    return app_present.process(base, app, text, hidden=made_for_apps.hidden(user, app.guid))
 
 
 def _listed(service: Service, base: str, app: App) -> dict[str, Any]:
     text = app_writes.command(service.records, app)
-    return app_present.process(base, app, text, hidden=True)
+    return app_present.process(base, app, text, hidden=app_present.HIDDEN_IN_LISTS)
 
 
 @router.get("/v3/processes")
@@ -67,13 +77,13 @@ async def of_app(
 @router.get("/v3/processes/{guid}")
 async def show(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """One process."""
-    return _shown(service, base, _process(user, guid))
+    return _shown(service, user, base, _process(user, guid))
 
 
 @router.get("/v3/apps/{guid}/processes/{kind}")
 async def show_typed(guid: str, kind: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """One process, by app and type."""
-    return _shown(service, base, _typed(user, guid, kind))
+    return _shown(service, user, base, _typed(user, guid, kind))
 
 
 class ProcessPatch(Body):
@@ -103,7 +113,7 @@ async def change(
     guid: str, body: ProcessPatch, service: Svc, user: User, base: Base
 ) -> dict[str, Any]:
     """Change the start command or health checks; instances take them at the next restart."""
-    return _shown(service, base, await _change(service, user, _process(user, guid), body))
+    return _shown(service, user, base, await _change(service, user, _process(user, guid), body))
 
 
 @router.patch("/v3/apps/{guid}/processes/{kind}")
@@ -111,7 +121,7 @@ async def change_typed(
     guid: str, kind: str, body: ProcessPatch, service: Svc, user: User, base: Base
 ) -> dict[str, Any]:
     """As PATCH /v3/processes/G, by app and type."""
-    return _shown(service, base, await _change(service, user, _typed(user, guid, kind), body))
+    return _shown(service, user, base, await _change(service, user, _typed(user, guid, kind), body))
 
 
 class Scale(Body):
@@ -139,7 +149,7 @@ async def _scale(service: Service, user: Permissions, app: App, body: Scale) -> 
 @router.post("/v3/processes/{guid}/actions/scale", status_code=202)
 async def scale(guid: str, body: Scale, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """Change instances (at once) and limits (at the next restart)."""
-    return _shown(service, base, await _scale(service, user, _process(user, guid), body))
+    return _shown(service, user, base, await _scale(service, user, _process(user, guid), body))
 
 
 @router.post("/v3/apps/{guid}/processes/{kind}/actions/scale", status_code=202)
@@ -147,7 +157,7 @@ async def scale_typed(
     guid: str, kind: str, body: Scale, service: Svc, user: User, base: Base
 ) -> dict[str, Any]:
     """As POST /v3/processes/G/actions/scale, by app and type."""
-    return _shown(service, base, await _scale(service, user, _typed(user, guid, kind), body))
+    return _shown(service, user, base, await _scale(service, user, _typed(user, guid, kind), body))
 
 
 async def _stats(service: Service, app: App) -> dict[str, Any]:

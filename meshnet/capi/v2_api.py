@@ -18,26 +18,11 @@ from meshnet.capi.domains import Domain
 from meshnet.capi.errors import ApiError, bad_query
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.route_records import Destination, Route
-from meshnet.capi.service import Base, Body, Service, Svc, User
+from meshnet.capi.service import Body, Service, Svc, User
 from meshnet.capi.tables import Record, shown_time
 
 router = APIRouter()
 Json = dict[str, Any]
-
-
-@router.get("/v2/info")
-async def info(base: Base) -> Json:
-    """Where everything is; public."""
-    return {
-        "name": "meshnet",
-        "build": "",
-        "version": 0,
-        "description": "",
-        "authorization_endpoint": base,
-        "token_endpoint": base,
-        "min_cli_version": None,
-        "api_version": "2.156.0",
-    }
 
 
 def _resource(record: Record, path: str, entity: Json) -> Json:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capi_world import world
+from capi_world import tgz, world
 
 
 def test_a_process_is_found_by_its_guid_and_by_app_and_type(tmp_path: Path) -> None:
@@ -137,3 +137,25 @@ def test_sidecars_are_a_list_without_any(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         app = w.app("a")
         assert w.ask("GET", f"/v3/processes/{app}/sidecars", None, 200)["resources"] == []
+
+
+def test_commands_are_hidden_from_those_who_may_not_see_secrets(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a")
+        bits = tgz("app/Procfile", b"web: run --password=secret")
+        droplet = w.droplet(app, bits)
+        org = w.ask("GET", f"/v3/spaces/{w.space}")["relationships"]["organization"]["data"]["guid"]
+        w.user("auditor", organization_user=org, space_auditor=w.space)
+        w.user("supporter", organization_user=org, space_supporter=w.space)
+        w.user("manager", organization_manager=org)
+        w.user("developer", organization_user=org, space_developer=w.space)
+        for name in ("auditor", "supporter", "manager", "developer", "admin"):
+            w.sign_in(name)
+            sees = "secret" if name in ("developer", "admin") else "[PRIVATE DATA HIDDEN]"
+            for path in (f"/v3/processes/{app}", f"/v3/apps/{app}/processes/web"):
+                assert sees in w.ask("GET", path, None, 200)["command"], name
+            for path in (f"/v3/droplets/{droplet}", f"/v3/apps/{app}/droplets/current"):
+                assert sees in w.ask("GET", path, None, 200)["process_types"]["web"], name
+        w.sign_in("supporter")
+        scaled = w.ask("POST", f"/v3/processes/{app}/actions/scale", {"instances": 2}, 202)
+        assert scaled["command"] == "[PRIVATE DATA HIDDEN]"
