@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshnet.copilot import resources, status
 from meshnet.copilot.backends import Backends
+from meshnet.copilot.callees import Callees
 from meshnet.copilot.certificates import names_in
 from meshnet.copilot.state import State
-from meshnet.model.errors import PeerError
 from meshnet.store import Store, hold
 from meshnet.wire import copilot_server, mcp, runtime
 from meshnet.wire.bbs_client import BbsClient, Connected
 from meshnet.wire.mcp_server import McpSource
-from meshnet.wire.policy_client import PolicyClient
+from meshnet.wire.policy_client import PolicyClient, Update
 from meshnet.wire.tls import Tls
 
 log = logging.getLogger("meshnet")
@@ -51,7 +51,7 @@ class Copilot:
     """Joins the inputs, and publishes what a change touches, once per turn of the loop."""
 
     def __init__(self, state: State, certificates: Sequence[Sequence[str]] = ()) -> None:
-        self._state, self._backends = state, Backends()
+        self._state, self._backends, self._callees = state, Backends(), Callees()
         self.source = McpSource()
         self._fixed = {mcp.GATEWAYS: resources.gateway(certificates)}
         self._listed = False
@@ -103,20 +103,17 @@ class Copilot:
         """
         version = 0
         while True:
-            version, policies = await client.watch(version)
-            self._state.set_policies(callees(policies))
-            self.changed()
+            update = await client.changes(version)
+            self.take_policies(update)
+            version = update.version
 
-
-def callees(policies: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
-    """App guid to the apps it may call. Raises PeerError where a policy is none."""
-    found = defaultdict[str, set[str]](set)
-    try:
-        for policy in policies:
-            found[str(policy["source"]["id"])].add(str(policy["destination"]["id"]))
-    except (KeyError, TypeError) as exc:
-        raise PeerError(f"the policy server sent a policy without {exc}") from exc
-    return dict(found)
+    def take_policies(self, update: Update) -> None:
+        """Take all policies, or what changed of them, and publish what that touches."""
+        if update.full:
+            self._state.set_policies(self._callees.replace(update.delta.added))
+        else:
+            self._state.change_policies(self._callees.change(update.delta))
+        self.changed()
 
 
 async def serve(config: Config) -> None:

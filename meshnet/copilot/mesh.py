@@ -6,7 +6,7 @@ Pure memory. Each setter costs what it changes, and notes the sites and sidecars
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from meshnet.model.routes import Backend, Route
@@ -148,21 +148,26 @@ class Mesh:
             self.vips[host] = vip
         self._touched.sites.add(Site(host, True))
 
-    def set_policies(self, after: dict[str, frozenset[str]]) -> None:
+    def set_policies(self, after: Mapping[str, frozenset[str]]) -> None:
         """Take all policies: app guid to the apps, at least one, that it may call."""
-        before = self.policies or {}
-        for app in before.keys() | after.keys():
-            old, new = before.get(app, frozenset()), after.get(app, frozenset())
-            if old == new:
-                continue
+        gone = (self.policies or {}).keys() - after.keys()
+        self.change_policies({**dict.fromkeys(gone, frozenset[str]()), **after})
+
+    def change_policies(self, after: Mapping[str, frozenset[str]]) -> None:
+        """Say what some apps may call from now on; empty: nothing."""
+        if self.policies is None:
+            self.policies = {}
+            self._touched.sidecars.add("")
+        for app, new in after.items():
+            old = self.policies.pop(app, frozenset[str]())
+            if new:
+                self.policies[app] = new
             for callee in old - new:
                 _discard(self._sources_of_app, callee, app)
             for callee in new - old:
                 self._sources_of_app[callee].add(app)
-            self._touched.sidecars.add(app)
-        if self.policies is None:
-            self._touched.sidecars.add("")
-        self.policies = after
+            if old != new:
+                self._touched.sidecars.add(app)
 
     # --- what a change touches ---
 

@@ -139,14 +139,22 @@ class State:
         """Take all policies (app guid to the apps it may call). They are kept, for without them
         a restart while the policy server is away would hide what apps use.
         """
-        after = {app: frozenset(callees) for app, callees in policies.items() if callees}
-        if after == self.mesh.policies:
+        gone = (self.mesh.policies or {}).keys() - policies.keys()
+        self.change_policies({**dict.fromkeys(gone, ()), **policies})
+
+    def change_policies(self, policies: Mapping[str, Iterable[str]]) -> None:
+        """Take what some apps may call from now on; empty: nothing."""
+        known = self.mesh.policies or {}
+        after = {app: frozenset(callees) for app, callees in policies.items()}
+        changes = {app: c for app, c in after.items() if c != known.get(app, frozenset())}
+        first = self.mesh.policies is None
+        if not changes and not first:
             return
         with self._store.transaction() as tx:
-            tx.put(_POLICIES_KNOWN, _ALL, True)
-            changes = _differing(self.mesh.policies or {}, after)
-            _write(tx, _POLICIES, {app: c and sorted(c) for app, c in changes.items()})
-        self.mesh.set_policies(after)
+            if first:
+                tx.put(_POLICIES_KNOWN, _ALL, True)
+            _write(tx, _POLICIES, {app: sorted(c) or None for app, c in changes.items()})
+        self.mesh.change_policies(changes)
 
     def vip_of(self, fqdn: str) -> str:
         """The VIP of a host, "" for an external one; case and trailing dots do not matter.

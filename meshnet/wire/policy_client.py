@@ -10,7 +10,7 @@ import httpx
 from meshnet.model.errors import PeerError
 from meshnet.wire import policy_json as api
 from meshnet.wire.http_client import http_client
-from meshnet.wire.policy_json import Delta, Tagged, read_tagged
+from meshnet.wire.policy_json import Delta, read_tagged
 from meshnet.wire.tls import Tls
 
 
@@ -28,7 +28,6 @@ class PolicyClient:
 
     def __init__(self, url: str, tls: Tls | None = None) -> None:
         self._http = http_client(url, tls)
-        self._known: set[Tagged] = set()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -49,16 +48,6 @@ class PolicyClient:
             return Update(int(reply["version"]), full, Delta(added, removed))
         except (KeyError, TypeError, ValueError) as exc:
             raise PeerError(f"the policy server sent an update without {exc}") from exc
-
-    async def watch(self, since: int) -> tuple[int, list[dict[str, Any]]]:
-        """(version, all tagged policies), when the version is not `since`, or in half a minute.
-
-        For one watcher who passes on the version it was given last.
-        """
-        update = await self.changes(since)
-        known = set() if update.full else self._known - set(update.delta.removed)
-        self._known = known | set(update.delta.added)
-        return update.version, [tagged.to_json() for tagged in sorted(self._known)]
 
     async def _call(self, method: str, path: str, body: Any = None, timeout: float = 5.0) -> Any:
         try:

@@ -12,12 +12,15 @@ import pytest
 
 from meshnet.copilot.main import Copilot
 from meshnet.copilot.state import State
+from meshnet.model.policy import Policy
 from meshnet.model.routes import Route
 from meshnet.store import Store
 from meshnet.wire import bbs_api as api
 from meshnet.wire.gen import bbs_pb2 as pb
 from meshnet.wire.mcp_sink import Sink
 from meshnet.wire.mcp_source import SourceStream
+from meshnet.wire.policy_client import Update
+from meshnet.wire.policy_json import Delta, Tagged
 
 FEW, MANY = 10, 2000
 
@@ -62,9 +65,10 @@ class World:
             {(f"r{n}", f"p{n}"): 1 for n in numbers},
             {f"p{n}": [f"p{n}-1"] for n in numbers},
         )
-        self.state.set_policies({f"p{n}": {f"p{n + 1}"} for n in range(routes - 1)})
         self.copilot = Copilot(self.state)
         self.copilot.changed = lambda: None  # type: ignore[method-assign]
+        policies = [allowed(n, n + 1) for n in range(routes - 1)]
+        self.copilot.take_policies(Update(1, True, Delta(policies, [])))
         self.copilot._take_list([running(f"p{n}-1", 0) for n in numbers])
         self.stream = SourceStream(self.copilot.source.catalog)
         self.sink, self.bytes = Sink("pilot"), 0
@@ -110,6 +114,16 @@ def one_runs(state: State, copilot: Copilot) -> None:
     copilot._take_backends([guid])
 
 
+def allowed(source: int, destination: int, port: int = 8080) -> Tagged:
+    policy = Policy(f"p{source}", f"p{destination}", "tcp", port, port)
+    return Tagged(policy, source + 1, destination + 1)
+
+
+def policies_change(added: list[Tagged], removed: list[Tagged]) -> Callable[[State, Copilot], Any]:
+    update = Update(2, False, Delta(added, removed))
+    return lambda _, copilot: copilot.take_policies(update)
+
+
 CHANGES: list[Callable[[State, Copilot], Any]] = [
     lambda state, _: state.upsert_route(Route("r3", "other.x", internal=True)),
     lambda state, _: state.map_route("r3", "p4", 7),
@@ -118,6 +132,9 @@ CHANGES: list[Callable[[State, Copilot], Any]] = [
     lambda state, _: state.associate("p3", ["p3-2"]),
     lambda state, _: state.associate("p3", ["p3-1"]),
     one_runs,
+    policies_change([allowed(3, 1)], []),
+    policies_change([allowed(3, 1, 9090), allowed(3, 7)], [allowed(3, 1)]),
+    policies_change([], [allowed(3, 7)]),
 ]
 
 

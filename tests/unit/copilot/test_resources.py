@@ -382,6 +382,10 @@ _STEPS = st.one_of(
         st.none() | st.just("127.128.0.1"),
     ),
     st.builds(
+        lambda policies: lambda mesh: mesh.change_policies(policies),
+        st.dictionaries(st.sampled_from("apq"), st.frozensets(_PROCESSES), max_size=2),
+    ),
+    st.builds(
         lambda policies: lambda mesh: mesh.set_policies(policies),
         st.dictionaries(st.sampled_from("apq"), st.frozensets(_PROCESSES, min_size=1), max_size=2),
     ),
@@ -426,4 +430,8 @@ def test_a_change_touches_its_own_host_however_many_there_are(routes: int) -> No
     of.set_mapping(("r3", "p4"), 1)
     assert of.take_touched() == ({Site("h3", True)}, {"p3"})
     of.set_policies({**(of.policies or {}), "p1": frozenset({"p7"})})
+    assert of.take_touched() == (set(), {"p1"})
+    of.change_policies({"p1": frozenset({"p7"}), "p2": frozenset()})
+    assert of.take_touched() == (set(), {"p2"})
+    of.change_policies({"p1": frozenset()})
     assert of.take_touched() == (set(), {"p1"})
