@@ -45,15 +45,18 @@ class Watched:
     config: Path
     log: Path
     pid: int = 0
-    ready: bool = False
+    ready: bool = False  # its process has said so
+    process: procs.Process | None = None
     restarts: int = 0
     kept: list[int] = field(default_factory=list)  # sockets for its next process
     since: float = field(default_factory=time.time)
 
     def row(self) -> dict[str, Any]:
         """For `lab status`."""
-        keys = ("name", "room", "pid", "ready", "restarts", "since")
-        return {key: getattr(self, key) for key in keys} | {"log": str(self.log)}
+        # Who was killed does not serve, though we may not have come to take note of it.
+        runs = self.process is not None and self.process.running()
+        found = {key: getattr(self, key) for key in ("name", "room", "pid", "restarts", "since")}
+        return {**found, "ready": self.ready and runs, "log": str(self.log)}
 
 
 class Supervisor:
@@ -95,7 +98,8 @@ class Supervisor:
             netns=netns.path(daemon.netns),
             cgroups=[self._group],
         )
-        daemon.pid, daemon.ready, daemon.since = process.pid, False, time.time()
+        daemon.process, daemon.pid = process, process.pid
+        daemon.ready, daemon.since = False, time.time()
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(process.fileno(), ended.set)
         try:
@@ -108,8 +112,8 @@ class Supervisor:
         finally:
             loop.remove_reader(process.fileno())
             process.wait(0)
+            daemon.ready, daemon.process = False, None
             process.close()
-            daemon.ready = False
 
     async def cap_logs(self) -> None:
         """Empty a log that has grown too large; its writers append, so they go on at its start."""

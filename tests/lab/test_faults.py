@@ -26,6 +26,12 @@ def daemons(stage: Stage) -> dict[str, dict[str, object]]:
     return {d["name"]: d for d in status.collect(stage.paths)["daemons"]}
 
 
+def are_back(stage: Stage, killed: dict[str, object]) -> bool:
+    """Whether each of these is ready as another process."""
+    rows = daemons(stage)  # one look: by a second one the killed may be gone, the next not ready
+    return all(rows[name]["ready"] and rows[name]["pid"] != pid for name, pid in killed.items())
+
+
 def in_step(stage: Stage, least: int = 9) -> bool:
     pilots = status.collect(stage.paths)["pilots"].values()
     proxies = [p for pilot in pilots if pilot for p in pilot["proxies"]]
@@ -60,13 +66,7 @@ def test_a_killed_daemon_fails_no_request_and_is_back(stage: Stage, names: tuple
             os.kill(int(str(before[name]["pid"])), signal.SIGKILL)
         killed = time.monotonic()
         wait(
-            lambda: (
-                all(
-                    daemons(stage)[n]["ready"] and daemons(stage)[n]["pid"] != before[n]["pid"]
-                    for n in names
-                )
-                and in_step(stage)
-            ),
+            lambda: are_back(stage, {n: before[n]["pid"] for n in names}) and in_step(stage),
             BACK_WITHIN_SECONDS,
         )
         assert time.monotonic() - killed < BACK_WITHIN_SECONDS

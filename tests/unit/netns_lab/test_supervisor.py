@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -56,3 +58,18 @@ def test_a_daemon_that_cannot_be_started_is_tried_again(
     daemon = Watched("control.bbs", "bbs", "n", paths.run / "c.json", paths.run / "l")
     asyncio.run(goes_on(Supervisor(paths, [daemon]).keep(daemon)))
     assert daemon.restarts >= 2
+
+
+def test_a_daemon_that_was_killed_is_not_ready_however_late_its_end_is_noticed(
+    tmp_path: Path,
+) -> None:
+    watched = Watched("x.capi", "capi", "x", tmp_path / "x.json", tmp_path / "x.log")
+    assert not watched.row()["ready"]
+    with procs.start(["sleep", "60"]) as process:
+        watched.process, watched.pid, watched.ready = process, process.pid, True
+        assert watched.row()["ready"] and watched.row()["pid"] == process.pid
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(10)
+        row = watched.row()
+        assert not row["ready"] and row["pid"] == process.pid
+        process.exit_status()
