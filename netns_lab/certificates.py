@@ -138,6 +138,11 @@ def serial(certificate: bytes) -> int:
     return x509.load_pem_x509_certificate(certificate).serial_number
 
 
+def expires(certificates: bytes) -> datetime.datetime:
+    """When the first of these PEM certificates ends. Raises ValueError where there is none."""
+    return min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(certificates))
+
+
 def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
     return [_name(host) for host in hosts]
 

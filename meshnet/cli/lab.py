@@ -76,19 +76,24 @@ def down(lab: Lab = None) -> None:
 
 @app.command()
 def status(lab: Lab = None, json: Json = False) -> None:
-    """Daemons, cells, instances, proxies and kernel counters."""
+    """Daemons, certificates, instances, proxies and kernel counters.
+
+    Non-zero where a certificate has expired.
+    """
     from meshnet.cli.lookup import app_names
-    from netns_lab import paths
+    from meshnet.cli.tables import show_status
+    from netns_lab import expiry, paths
     from netns_lab import status as lab_status
 
     chosen = paths.chosen(lab)
     found = {**lab_status.collect(chosen), "apps": app_names(chosen)}
+    if ends := expiry.of(chosen):
+        found["certificates"] = ends.to_json()
     if json:
         print(json_module.dumps(found, indent=2))
-        return
-    from meshnet.cli.tables import show_status
-
-    show_status(found)
+    else:
+        show_status(found)
+    raise typer.Exit(1 if ends and ends.state == expiry.EXPIRED else 0)
 
 
 @app.command()

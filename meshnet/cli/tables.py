@@ -39,6 +39,8 @@ def show_status(found: dict[str, Any]) -> None:
         ),
     )
     print()
+    if ends := found.get("certificates"):
+        print(ends["text"] + (f": {ends['remedy']}" if ends["remedy"] else "") + "\n")
     if draining := [n for n, cell in found["cells"].items() if cell and cell.get("evacuating")]:
         print(f"being drained: {', '.join(draining)} (meshnet lab drain CELL --undo)\n")
     _instances(found)

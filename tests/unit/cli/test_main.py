@@ -152,6 +152,10 @@ def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split()[0] for line in text.splitlines() if line]
     assert lines[3:5] == ["hello/2", "hello/10"]
     assert "router-1" in lines and "ebpf sockmap" not in lines
+    assert "expires" not in text
+    ends = {"text": "the first certificate (x) expires on 2027-01-01", "remedy": "renew it"}
+    tables.show_status({**found, "certificates": ends})
+    assert f"{ends['text']}: renew it\n" in capsys.readouterr().out
     tables.show_status({**found, "apps": {}})
     assert "aaaaaaaa/2" in capsys.readouterr().out
     sink = {"node": "pilot~cell-1", "rejected": 0, "last_error": ""}

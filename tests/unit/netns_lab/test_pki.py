@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from meshnet.model.errors import PlatformError
+from netns_lab import expiry, pki, topology
 from netns_lab import paths as paths_module
-from netns_lab import pki, topology
 from netns_lab.certificates import leaf_of, serial
 from netns_lab.daemons import Daemon, Secrets, daemons
 from netns_lab.paths import Paths
@@ -207,6 +207,21 @@ def test_a_change_that_was_broken_off_harms_nobody_and_can_be_begun_again(
     assert trusts(lab) == {1}
     prepare(lab)  # and the lab comes up with it
     all_meet(lab)
+
+
+def test_a_lab_knows_the_first_of_its_certificates_to_end(lab: Paths) -> None:
+    assert expiry.of(lab) is None
+    prepare(lab)
+    found = expiry.of(lab)
+    assert found and found.state == expiry.OK
+    authority = pki._authority(lab)
+    files = pki.used(lab)["control.bbs"]
+    pki._put(files, authority.issue(leaf_of(shown(lab)["control.bbs"]), days=-1))
+    found = expiry.of(lab)
+    assert found and (found.daemon, found.state) == ("control.bbs", expiry.EXPIRED)
+    pki.renew(lab)
+    found = expiry.of(lab)
+    assert found and found.state == expiry.OK
 
 
 def test_a_ca_that_cannot_be_used_is_named(lab: Paths) -> None:
