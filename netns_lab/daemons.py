@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.capi.uaa.keys import PUBLIC
+from meshnet.wire.tls import Tls
 from netns_lab import etcd
 from netns_lab.paths import Paths
 from netns_lab.topology import ETCD, LB_CHECK_OFFSET, Node, Topology
@@ -17,8 +18,7 @@ _DNS = "169.254.0.2"
 # What a lab's own daemons take, and an instance: its sidecar (22 MiB), a small app, shims, kernel.
 _LAB_MIB, _INSTANCE_MIB = 2048, 48
 _LEAST_ROOM, _MOST_ROOM = 16, 250
-# Neither a peer nor a port (unix sockets, the kernel), or clients on their own loopback alone.
-_WITHOUT_TLS = ("observe", "lb", "etcd")
+_WITHOUT_TLS = ("observe", "lb")  # neither a peer nor a port: unix sockets, the kernel
 _SERVICES = {
     "bbs": ("bbs",),
     "copilot": ("copilot",),
@@ -75,10 +75,14 @@ def _with_tls(paths: Paths, daemon: Daemon) -> Daemon:
     directory = paths.tls(daemon.name)
     if daemon.room == "ingress":  # where its Envoy can get at it
         directory = Path(daemon.config["run_dir"]) / "tls"
-    # Certificate and key in one file, so that they are renewed at one stroke.
-    both, ca = str(directory / "identity.pem"), str(directory / "ca.pem")
-    files = {"certificate": both, "key": both, "ca": ca}
+    files = dataclasses.asdict(_files(directory))
     return dataclasses.replace(daemon, config={**daemon.config, "tls": files})
+
+
+def _files(directory: Path) -> Tls:
+    # Certificate and key in one file, so that they are renewed at one stroke.
+    both = str(directory / "identity.pem")
+    return Tls(both, both, str(directory / "ca.pem"))
 
 
 def frontends(topology: Topology) -> tuple[str, ...]:
@@ -104,7 +108,7 @@ def room(memory_mib: int, cells: int) -> int:
 
 def _control(topology: Topology, paths: Paths, secrets: Secrets) -> list[Daemon]:
     ip, node = topology.control_ip, topology.of("control")[0].name
-    store = {room: _store(topology, paths, room) for room in _STORES}
+    store = {room: _store(topology, paths, Daemon(node, room, {})) for room in _STORES}
     static = {topology.address(cell): topology.lease(cell) for cell in topology.of("cell")}
     rooms: dict[str, dict[str, Any]] = {
         "bbs": {"store": store["bbs"]},
@@ -145,10 +149,10 @@ def _router_dir(paths: Paths, router: Node) -> Path:
     return paths.run / "routers" / router.name
 
 
-def _store(topology: Topology, paths: Paths, room: str) -> str:
+def _store(topology: Topology, paths: Paths, daemon: Daemon) -> str:
     if topology.store == ETCD:
-        return etcd.url(topology.name, room)
-    return str(paths.state / f"{room}.db")
+        return etcd.url(topology.name, daemon.room, _files(paths.tls(daemon.name)))
+    return str(paths.state / f"{daemon.room}.db")
 
 
 def _etcd(topology: Topology, paths: Paths, node: str) -> list[Daemon]:
@@ -158,7 +162,7 @@ def _etcd(topology: Topology, paths: Paths, node: str) -> list[Daemon]:
     configs = (
         (n, {"member": n, "data_dir": str(paths.state / etcd.name(n))}) for n in etcd.MEMBERS
     )
-    return [Daemon(node, "etcd", config, n) for n, config in configs]
+    return [Daemon(node, etcd.ROOM, config, n) for n, config in configs]
 
 
 _STORES = ("lease", "bbs", "policy", "copilot", "capi")

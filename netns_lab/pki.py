@@ -10,6 +10,7 @@ from typing import Any
 
 from meshnet.model.errors import PlatformError
 from meshnet.wire.tls import Tls
+from netns_lab import etcd
 from netns_lab.certificates import Authority, Issued, Leaf, bundle, leaf_of
 from netns_lab.daemons import Daemon, frontends, service_names, shown
 from netns_lab.paths import Paths
@@ -23,7 +24,8 @@ def leaf(topology: Topology, daemon: Daemon) -> Leaf:
     """What a daemon's certificate says: its node's address and name, and what CF calls it."""
     node = next(n for n in topology.nodes if n.name == daemon.node)
     names = service_names(daemon.room) if node.role == "control" else ()
-    hosts = [topology.address(node), f"{node.name}.{topology.name}.lab", *names]
+    address = etcd.HOST if daemon.room == etcd.ROOM else topology.address(node)
+    hosts = [address, f"{node.name}.{topology.name}.lab", *names]
     if daemon.room == "capi":
         public = ("*", "api", "uaa", "log-cache")
         hosts += [f"{name}.{topology.system_domain}" for name in public]
@@ -89,7 +91,10 @@ def renew(paths: Paths) -> None:
 
 
 def renew_authority(
-    paths: Paths, progress: Callable[[str], None], served: Callable[[], None]
+    paths: Paths,
+    progress: Callable[[str], None],
+    served: Callable[[], None],
+    trusted: Callable[[], None],
 ) -> None:
     """Change the CA under a lab that goes on working.
 
@@ -99,6 +104,7 @@ def renew_authority(
 
     Args:
         served: returns when every listener shows its newest certificate.
+        trusted: returns when those who look at their CAs only when they start trust those of now.
 
     Raises:
         PlatformError: one did not; the CAs from before stay trusted.
@@ -107,12 +113,14 @@ def renew_authority(
     progress("trusting the new CA too")
     before = [old.issued.certificate, *(Path(t.ca).read_bytes() for t in used(paths).values())]
     _trust(paths, bundle([new.issued.certificate, *before]))
+    trusted()
     _keep(paths, new)
     progress("new certificates from the new CA")
     renew(paths)
     served()
     progress("trusting the old CA no longer")
     _trust(paths, new.issued.certificate)
+    trusted()
 
 
 def _trust(paths: Paths, cas: bytes) -> None:

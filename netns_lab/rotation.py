@@ -7,12 +7,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from meshnet.model.errors import PlatformError
 from meshnet.model.patience import patient
 from meshnet.wire.tls import Tls
-from netns_lab import networks, pki, status
+from netns_lab import etcd, members, networks, pki, status
 from netns_lab.certificates import serial
 from netns_lab.listeners import LISTENERS
 from netns_lab.paths import Paths
@@ -30,7 +31,9 @@ def rotate(paths: Paths, progress: Callable[[str], None], *, authority: bool = F
     """
     with networks.locked():
         if authority:
-            pki.renew_authority(paths, progress, lambda: _wait(paths))
+            pki.renew_authority(
+                paths, progress, lambda: _wait(paths), lambda: members.restart(paths, progress)
+            )
         else:
             progress("new certificates")
             pki.renew(paths)
@@ -54,6 +57,10 @@ def _behind(paths: Paths) -> Iterator[str]:
         tls = files.get(f"{control['name']}.{listener.room}")
         if tls and _shown(control["address"], listener.port, tls) != _written(tls):
             yield f"{listener.room} at port {listener.port}"
+    for number, tls in members.files(paths).items():
+        look = partial(_shown, etcd.HOST, etcd.client_port(number), tls)
+        if members.inside(paths, look) != _written(tls):
+            yield etcd.name(number)
     for name, tls in files.items():
         router, ingress, _ = name.partition(".ingress")
         if ingress and _written(tls) not in _envoys(paths.run / "routers" / router):

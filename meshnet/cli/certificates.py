@@ -27,7 +27,8 @@ def rotate_certs(
     authority: Annotated[bool, typer.Option("--ca", help="The CA too; the old one ends.")] = False,
     lab: Lab = None,
 ) -> None:
-    """Give every daemon a new certificate while the lab goes on; nothing is restarted.
+    """Give every daemon a new certificate while the lab goes on; nothing is restarted, but with
+    --ca etcd's members, one by one.
 
     Example: meshnet lab rotate-certs --ca
     """

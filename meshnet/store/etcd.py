@@ -19,10 +19,11 @@ from urllib.parse import parse_qsl, urlsplit
 from meshnet.model.errors import InputError, PlatformError
 from meshnet.store import etcd_lock
 from meshnet.store.base import Lease, Store, TransactionConflict
-from meshnet.store.etcd_client import EtcdClient, NoAnswer, Tls
+from meshnet.store.etcd_client import EtcdClient, NoAnswer
 from meshnet.store.etcd_tx import EtcdTransaction
 from meshnet.store.etcd_words import Keys, compare, nested, op_put, op_range, range_request
 from meshnet.store.gen import etcd_pb2 as pb
+from meshnet.store.member_client import Tls
 from meshnet.store.watch import Change, Compacted, Watch
 
 LAYOUT = 1

@@ -7,15 +7,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from meshnet.model.errors import InputError, NotFound, PlatformError
+from meshnet.model.errors import NotFound, PlatformError
 from meshnet.store.gen import etcd_pb2 as pb
-from meshnet.store.gen import etcd_pb2_grpc as stubs
+from meshnet.store.member_client import Member, Tls
 
 DEADLINE_SECONDS = 6.0  # longer than an election (1 to 2 s) after an attempt that hangs
 _ATTEMPT_SECONDS = 1.5
@@ -28,56 +26,18 @@ _ELSEWHERE = {
     grpc.StatusCode.UNKNOWN,
 }
 _REMEDY = "; raise etcd's --max-txn-ops or --max-request-bytes"
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 
 
 class NoAnswer(PlatformError):
     """No member answered in time: what was asked may have been done, or may be yet."""
 
 
-@dataclass(frozen=True)
-class Tls:
-    """PEM files: the authority's, and this client's certificate and key or none."""
-
-    ca: str
-    cert: str = ""
-    key: str = ""
-
-
-class _Member:
-    def __init__(self, address: str, tls: Tls | None) -> None:
-        self.address = address
-        if tls is None:
-            self._channel = grpc.insecure_channel(address, options=_OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(address, _credentials(tls), options=_OPTIONS)
-        kv, lease = stubs.KVStub(self._channel), stubs.LeaseStub(self._channel)
-        self.calls = {
-            "Range": kv.Range,
-            "Txn": kv.Txn,
-            "LeaseGrant": lease.LeaseGrant,
-            "LeaseRevoke": lease.LeaseRevoke,
-            "LeaseKeepAlive": lambda request, timeout: next(
-                lease.LeaseKeepAlive(iter([request]), timeout=timeout)
-            ),
-        }
-        self.watch = stubs.WatchStub(self._channel).Watch
-
-    def close(self) -> None:
-        self._channel.close()
-
-
 class EtcdClient:
     """Calls are synchronous and safe from any thread."""
 
     def __init__(self, addresses: Sequence[str], tls: Tls | None = None) -> None:
-        self._members = [_Member(address, tls) for address in addresses]
+        credentials = tls.credentials() if tls else None
+        self._members = [Member(address, credentials) for address in addresses]
         self._current = 0
         self._closed = threading.Event()
 
@@ -104,7 +64,7 @@ class EtcdClient:
             member = self._members[turn % len(self._members)]
             left = end - time.monotonic()
             try:
-                return member.calls[method](request, timeout=max(0.01, min(left, _ATTEMPT_SECONDS)))
+                return member.call(method, request, max(0.01, min(left, _ATTEMPT_SECONDS)))
             except grpc.RpcError as exc:
                 error = exc
             if error.code() not in _ELSEWHERE:
@@ -200,16 +160,6 @@ class _Stream:
                 self._call.cancel()
                 return
             yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
-
-
-def _credentials(tls: Tls) -> Any:
-    try:
-        ca = Path(tls.ca).read_bytes()
-        cert = Path(tls.cert).read_bytes() if tls.cert else None
-        key = Path(tls.key).read_bytes() if tls.key else None
-    except OSError as exc:
-        raise InputError(f"cannot read {exc.filename}: {exc.strerror}") from exc
-    return grpc.ssl_channel_credentials(ca, key, cert)
 
 
 def _translated(error: Any) -> Exception:

@@ -9,7 +9,8 @@ from typing import Any
 
 import grpc
 
-from meshnet.wire.tls import Fresh, Tls
+from meshnet.model.fresh import Fresh
+from meshnet.wire.tls import Tls
 
 _GRACE_SECONDS = 5.0
 
@@ -30,7 +31,7 @@ class Channel:
             InputError: the certificate cannot be used.
         """
         self._address, self._options = address, list(options)
-        self._fresh = Fresh(tls, lambda: _credentials(tls)) if tls else None
+        self._fresh = Fresh(tls.files, lambda: _credentials(tls)) if tls else None
         self._credentials = self._fresh.get() if self._fresh else None
         self._channel = self._open()
         self._closing: set[asyncio.Task[None]] = set()

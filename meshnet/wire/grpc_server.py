@@ -12,7 +12,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from meshnet.model.errors import InputError
-from meshnet.wire.tls import Fresh, Tls
+from meshnet.model.fresh import Fresh
+from meshnet.wire.tls import Tls
 
 
 def bind(server: Any, address: str, tls: Tls | None = None) -> None:
@@ -35,7 +36,7 @@ def bind(server: Any, address: str, tls: Tls | None = None) -> None:
 
 
 def _credentials(tls: Tls) -> Any:
-    fresh = Fresh(tls, lambda: _configuration(tls))
+    fresh = Fresh(tls.files, lambda: _configuration(tls))
     last = fresh.get()
 
     def renewed() -> Any:

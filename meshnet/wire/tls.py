@@ -20,17 +20,12 @@ gRPC has its own: `grpc_server.bind(server, address, tls)` and `grpc_client.Chan
 
 from __future__ import annotations
 
-import logging
-import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from meshnet.model.errors import InputError
-
-T = TypeVar("T")
-log = logging.getLogger("meshnet")
+from meshnet.model.fresh import Fresh
 
 # What CF's components agree on (tlsconfig.WithInternalServiceDefaults); TLS 1.3 has its own.
 CIPHERS = "ECDHE+AESGCM"
@@ -50,10 +45,10 @@ class Tls:
     key: str
     ca: str
 
-    def stamp(self) -> tuple[tuple[int, int, int], ...]:
-        """Differs when a file was replaced. Raises OSError."""
-        found = [os.stat(path) for path in (self.certificate, self.key, self.ca)]
-        return tuple((s.st_ino, s.st_mtime_ns, s.st_size) for s in found)
+    @property
+    def files(self) -> tuple[str, str, str]:
+        """All three, for Fresh."""
+        return self.certificate, self.key, self.ca
 
     def server_context(self, *, mutual: bool = True) -> ssl.SSLContext:
         """For servers; `mutual` = only clients with a certificate of one of the CAs.
@@ -70,7 +65,7 @@ class Tls:
                 context.load_verify_locations(self.ca)
             return context
 
-        return _Renewed(ssl.PROTOCOL_TLS_SERVER, Fresh(self, build).get)
+        return _Renewed(ssl.PROTOCOL_TLS_SERVER, Fresh(self.files, build).get)
 
     def client_context(self) -> ssl.SSLContext:
         """For clients: names and addresses are checked, and our certificate is shown if asked for.
@@ -87,37 +82,7 @@ class Tls:
             context.load_verify_locations(self.ca)
             return context
 
-        return _Renewed(ssl.PROTOCOL_TLS_CLIENT, Fresh(self, build).get)
-
-
-class Fresh(Generic[T]):
-    """A value made from a Tls's files, made again when they were replaced."""
-
-    def __init__(self, tls: Tls, build: Callable[[], T]) -> None:
-        """Make the first one. Raises InputError where the files do not allow it."""
-        self._tls, self._build, self._said = tls, build, ""
-        try:
-            self._stamp = tls.stamp()
-            self._value = build()
-        except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
-            raise InputError(f"cannot use certificate {tls.certificate}: {exc}") from exc
-
-    def get(self) -> T:
-        """The value of now.
-
-        Files that do not fit together (a key that came before its certificate) leave the last
-        value in use until they do.
-        """
-        try:
-            if (stamp := self._tls.stamp()) != self._stamp:
-                self._value, self._stamp = self._build(), stamp
-                log.info("took over %s", self._tls.certificate)
-                self._said = ""
-        except (OSError, ValueError, InputError) as exc:
-            if (text := str(exc)) != self._said:  # not at every handshake
-                log.warning("the certificate before stays: %s: %s", self._tls.certificate, text)
-                self._said = text
-        return self._value
+        return _Renewed(ssl.PROTOCOL_TLS_CLIENT, Fresh(self.files, build).get)
 
 
 def _server_context() -> ssl.SSLContext:

@@ -6,25 +6,31 @@ import dataclasses
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from meshnet.cli.client import of_lab
 from meshnet.kernel import launch, netns
 from meshnet.model.errors import MeshnetError
 from meshnet.model.patience import patient
-from netns_lab import etcd, scenarios, status, topology
+from meshnet.wire.tls import Tls
+from netns_lab import etcd, members, rotation, scenarios, status, topology
 from netns_lab import lab as labs
 from netns_lab.paths import Paths
 from netns_lab.stage import EXTERNAL, SAMPLES, Stage
 from netns_lab.traffic import Load
+from tests import handshake
 
 from .test_faults import daemons, in_step
 from .test_policy import wait
+from .test_tls import authority, going_on, trusted, until
 
 pytestmark = [pytest.mark.sudo, pytest.mark.timeout(400)]
 
@@ -98,11 +104,11 @@ def test_the_mesh_works_on_etcd(on_etcd: Stage, scenario: Any) -> None:
 
 def leader(stage: Stage) -> str:
     """The daemon that is etcd's leader."""
-    ports = range(2379, 2379 + 2 * len(etcd.MEMBERS), 2)
-    for member, port in zip(etcd.MEMBERS, ports, strict=True):
-        url = f"http://127.0.0.1:{port}/v3/maintenance/status"
+    for member, tls in members.files(stage.paths).items():
+        url = f"https://127.0.0.1:{etcd.client_port(member)}/v3/maintenance/status"
+        who = ("--cacert", tls.ca, "--cert", tls.certificate, "--key", tls.key)
         line = launch.argv(
-            ["curl", "-s", "-m", "2", "-d", "{}", url],
+            ["curl", "-s", "-m", "2", *who, "-d", "{}", url],
             netns=netns.path(f"{stage.paths.lab}-control"),
         )
         answer = json.loads(subprocess.run(line, capture_output=True, text=True).stdout or "{}")
@@ -142,6 +148,79 @@ def test_etcds_leader_killed_loses_nothing_and_stops_nothing(on_etcd: Stage) -> 
         route = client.route(EXTERNAL, host)
         assert route
         client.delete_route(route["guid"])
+
+
+def meet_etcd(stage: Stage, port: int, files: Tls | None, version: Any = None) -> handshake.Met:
+    context = handshake.client(trusted(stage), files, version)
+    # Clients come with gRPC at odd ports, members with HTTP/1.1 at even ones.
+    say = handshake.HTTP2 if port % 2 else handshake.HTTP
+    visit = partial(handshake.meet, (etcd.HOST, port), context, say)
+    return members.inside(stage.paths, visit)
+
+
+PORTS = {"client": 0, "peer": 1}
+
+
+@pytest.mark.parametrize("offset", PORTS.values(), ids=PORTS)
+def test_etcd_lets_in_only_who_shows_a_certificate_of_the_labs_ca(
+    on_etcd: Stage, tmp_path: Path, offset: int
+) -> None:
+    stage, clients = on_etcd, handshake.Clients(tmp_path, authority(on_etcd))
+    for number in etcd.MEMBERS:
+        port = etcd.client_port(number) + offset
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            assert "GCM" in meet_etcd(stage, port, clients.ours, version).cipher
+            for stranger in (clients.none, clients.foreign, clients.expired):
+                with pytest.raises(OSError):
+                    meet_etcd(stage, port, stranger, version)
+        with pytest.warns(DeprecationWarning), pytest.raises(ssl.SSLError):
+            meet_etcd(stage, port, clients.ours, ssl.TLSVersion.TLSv1_1)
+        say = partial(handshake.plain, (etcd.HOST, port), handshake.HTTP)
+        assert b" 200 " not in members.inside(stage.paths, say)
+
+
+@pytest.mark.parametrize("with_ca", [False, True], ids=["certificates", "ca"])
+def test_no_write_is_lost_or_late_while_etcds_certificates_change(
+    on_etcd: Stage, tmp_path: Path, with_ca: bool
+) -> None:
+    stage, client = on_etcd, on_etcd.client
+    port = etcd.client_port(etcd.MEMBERS[0])
+    old = handshake.write(
+        tmp_path / "old", authority(stage).issue(handshake.leaf("old")), trusted(stage)
+    )
+    before = {n: d["pid"] for n, d in daemons(stage).items()}
+    shown = meet_etcd(stage, port, old).certificate.serial_number
+    acknowledged, slowest = [], 0.0
+
+    def write() -> None:
+        nonlocal slowest
+        host, began = f"written-{len(acknowledged)}", time.monotonic()
+        client.create_route(EXTERNAL, host)
+        slowest = max(slowest, time.monotonic() - began)
+        acknowledged.append(host)
+
+    def ask() -> None:
+        assert all(r.status == 200 for r in stage.outside.get(f"http://hello.{EXTERNAL}/"))
+
+    with going_on(write, ask) as done:
+        until(lambda: all(done))
+        assert rotation.rotate(stage.paths, lambda text: None, authority=with_ca) > 0
+        so_far = list(done)
+        until(lambda: all(now > then for now, then in zip(done, so_far, strict=True)))
+    stage.client.close()
+    stage.client = client = of_lab(status.lab(stage.paths))  # trusts the CA of now
+    assert slowest < patient(WRITE_SECONDS)
+    routes = {r["host"]: r["guid"] for r in client.routes()}
+    assert set(acknowledged) <= set(routes)
+    new = members.files(stage.paths)[1]
+    assert meet_etcd(stage, port, new).certificate.serial_number != shown
+    if with_ca:
+        with pytest.raises(OSError):
+            meet_etcd(stage, port, old)
+    restarted = {n for n, d in daemons(stage).items() if d["pid"] != before[n]}
+    assert restarted == ({n for n in before if ".etcd" in n} if with_ca else set())
+    for host in acknowledged:
+        client.delete_route(routes[host])
 
 
 def test_every_daemon_killed_at_once_restores_everything_from_etcd(on_etcd: Stage) -> None:

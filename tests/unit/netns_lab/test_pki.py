@@ -40,14 +40,17 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return found
 
 
+TOPOLOGY = dataclasses.replace(topology.load(DEFAULT), store=topology.ETCD)
+
+
 def every(lab: Paths) -> list[Daemon]:
-    found = daemons(topology.load(DEFAULT), lab, Secrets("pw"), "/envoy")
+    found = daemons(TOPOLOGY, lab, Secrets("pw"), "/envoy")
     # Who is not root gives no file to an Envoy's user.
     return [d for d in found if "uid" not in d.config]
 
 
 def prepare(lab: Paths) -> None:
-    pki.prepare(topology.load(DEFAULT), lab, every(lab))
+    pki.prepare(TOPOLOGY, lab, every(lab))
     for daemon in every(lab):
         path = lab.run / "config" / f"{daemon.name}.json"
         path.write_text(json.dumps(daemon.config))
@@ -85,6 +88,8 @@ def test_every_daemon_with_a_peer_has_a_certificate_that_says_who_it_is(lab: Pat
     assert (bbs.name, bbs.unit) == ("bbs", "control")
     assert bbs.hosts == ("10.0.16.2", "control.mesh.lab", "bbs.service.cf.internal")
     assert {"*.sys.mesh.lab", "uaa.sys.mesh.lab"} <= set(found["control.capi"].hosts)
+    for number in (1, 2, 3):
+        assert found[f"control.etcd-{number}"].hosts == ("127.0.0.1", "control.mesh.lab")
     assert found["cell-1.pilot"].hosts == ("10.0.16.21", "cell-1.mesh.lab")
     all_meet(lab)
 
@@ -171,9 +176,9 @@ def test_everyone_trusts_everyone_at_each_step_of_a_change_of_the_ca(lab: Paths)
         all_meet(lab)
         counts.append(trusts(lab))
 
-    pki.renew_authority(lab, look, look)
-    look()
-    assert counts == [{1}, {2}, {2}, {2}, {1}]
+    pki.renew_authority(lab, look, look, look)
+    # Said, trusted, said, served, said, trusted.
+    assert counts == [{1}, {2}, {2}, {2}, {2}, {1}]
     assert old not in (lab.ca / pki.TRUSTED).read_bytes()
 
 
@@ -191,18 +196,18 @@ def _kill_at(step: int) -> Callable[..., None]:
     return maybe
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(6))
 def test_a_change_that_was_broken_off_harms_nobody_and_can_be_begun_again(
     lab: Paths, step: int
 ) -> None:
     prepare(lab)
     die = _kill_at(step)
     with pytest.raises(Killed):
-        pki.renew_authority(lab, die, die)
+        pki.renew_authority(lab, die, die, die)
     all_meet(lab)
     pki.renew(lab)
     all_meet(lab)
-    pki.renew_authority(lab, lambda _: all_meet(lab), lambda: all_meet(lab))
+    pki.renew_authority(lab, lambda _: all_meet(lab), lambda: all_meet(lab), lambda: all_meet(lab))
     all_meet(lab)
     assert trusts(lab) == {1}
     prepare(lab)  # and the lab comes up with it

@@ -10,6 +10,7 @@ import pytest
 
 from meshnet.cli.run import ROOMS
 from meshnet.model.errors import Conflict, InputError, NotFound
+from meshnet.wire.tls import Tls
 from netns_lab import etcd, lab, paths, topology
 from netns_lab.daemons import Secrets, daemons, room
 from netns_lab.paths import Paths
@@ -122,7 +123,13 @@ def test_a_lab_on_etcd_starts_three_members_first_and_each_room_has_its_own_pref
     members = "127.0.0.1:2379,127.0.0.1:2381,127.0.0.1:2383"
     assert len(stores) == len(set(stores)) == 5
     assert all(url.startswith(f"etcd://{members}/meshnet/{lab.name}/") for url in stores)
-    lines = [etcd.argv(etcd.Config(n, f"/d/{n}")) for n in etcd.MEMBERS]
+    bbs = next(d.config for d in found if d.room == "bbs")
+    tls = Tls(**bbs["tls"])
+    assert bbs["store"].endswith(f"/bbs?ca={tls.ca}&cert={tls.certificate}&key={tls.key}")
+    lines = [etcd.argv(etcd.Config(n, f"/d/{n}", tls)) for n in etcd.MEMBERS]
+    for line in lines:  # to clients and to each other, only who shows a certificate
+        assert {"--client-cert-auth=true", "--peer-client-cert-auth=true"} <= set(line)
+        assert not any("http://" in word for word in line)
     assert len({line[line.index(f"--name=etcd-{n}")] for n, line in enumerate(lines, 1)}) == 3
     with pytest.raises(InputError, match="store"):
         topology.parse(document(store="redis"))

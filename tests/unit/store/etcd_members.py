@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from meshnet.wire.tls import Tls
+
 READY_SECONDS = 60.0
 
 
@@ -28,27 +30,33 @@ def free_port() -> int:
 class Member:
     """One etcd process."""
 
-    def __init__(self, name: str, directory: Path, tls: dict[str, str] | None) -> None:
+    def __init__(self, name: str, directory: Path, tls: Tls | None) -> None:
         self.name, self.client_port, self.peer_port = name, free_port(), free_port()
         self._directory, self._tls = directory / name, tls
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, cluster: str, options: tuple[str, ...]) -> None:
-        scheme = "https" if self._tls else "http"
-        client, peer = (f"127.0.0.1:{p}" for p in (self.client_port, self.peer_port))
+        client, peer = (
+            f"{self.scheme}://127.0.0.1:{p}" for p in (self.client_port, self.peer_port)
+        )
         line = [
             "etcd", "--name", self.name, "--data-dir", str(self._directory),
-            "--listen-client-urls", f"{scheme}://{client}",
-            "--advertise-client-urls", f"{scheme}://{client}",
-            "--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}",
+            "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
             "--initial-cluster", cluster, "--initial-cluster-state", "new", "--logger", "zap",
             *options,
         ]  # fmt: skip
         if self._tls:
-            line += ["--cert-file", self._tls["server_cert"], "--key-file", self._tls["server_key"]]
-            line += ["--trusted-ca-file", self._tls["ca"], "--client-cert-auth"]
+            for prefix in ("--", "--peer-"):
+                line += [f"{prefix}cert-file={self._tls.certificate}"]
+                line += [f"{prefix}key-file={self._tls.key}", f"{prefix}client-cert-auth"]
+                line += [f"{prefix}trusted-ca-file={self._tls.ca}"]
         with open(f"{self._directory}.log", "ab") as log:
             self.process = subprocess.Popen(line, stdout=log, stderr=log)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self._tls else "http"
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -61,8 +69,10 @@ class Member:
             self.process = None
 
     def status(self) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.client_port}/v3/maintenance/status"
-        with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=2) as reply:
+        url = f"{self.scheme}://127.0.0.1:{self.client_port}/v3/maintenance/status"
+        request = urllib.request.Request(url, b"{}")
+        context = self._tls.client_context() if self._tls else None
+        with urllib.request.urlopen(request, timeout=2, context=context) as reply:
             return dict(json.loads(reply.read()))
 
 
@@ -74,11 +84,13 @@ class Etcd:
         directory: Path,
         size: int = 3,
         options: tuple[str, ...] = (),
-        tls: dict[str, str] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.members = [Member(f"m{n}", directory, tls) for n in range(size)]
         self._options = options
-        self._cluster = ",".join(f"{m.name}=http://127.0.0.1:{m.peer_port}" for m in self.members)
+        self._cluster = ",".join(
+            f"{m.name}={m.scheme}://127.0.0.1:{m.peer_port}" for m in self.members
+        )
 
     def start(self, *members: Member) -> None:
         for member in members or self.members:

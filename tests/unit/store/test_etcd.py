@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import signal
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,60 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from etcd_members import Etcd, Member, etcd
+from etcd_writer import MOST_SECONDS_WITHOUT_A_WRITE, PATIENCE, Writer, opened
 
 from meshnet.model.errors import PlatformError
 from meshnet.store import Change, Compacted, Store, TransactionConflict, etcd_client, hold
 from meshnet.store.etcd import EtcdStore
-
-PATIENCE = 60.0
-# An election and the attempts before it; a busy machine elects late.
-MOST_SECONDS_WITHOUT_A_WRITE = 15.0
-
-
-def opened(url: str) -> EtcdStore:
-    store = Store.open(url)
-    assert isinstance(store, EtcdStore)
-    return store
-
-
-class Writer(threading.Thread):
-    """Writes n = 0, 1, ... until told to end; notes what was acknowledged and the longest wait."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._url, self._end = url, threading.Event()
-        self.done: list[int] = []
-        self.longest = 0.0
-
-    def run(self) -> None:
-        store = opened(self._url)
-        n, last = 0, time.monotonic()
-        while not self._end.is_set():
-            try:
-                store.put("n", f"{n:06}", n)
-                self.done.append(n)
-                self.longest = max(self.longest, time.monotonic() - last)
-                last = time.monotonic()
-            except PlatformError:
-                pass  # not acknowledged
-            n += 1
-        store.close()
-
-    def written(self, more: int) -> None:
-        """Wait until so many more were acknowledged."""
-        wanted, deadline = len(self.done) + more, time.monotonic() + PATIENCE
-        while len(self.done) < wanted:
-            assert time.monotonic() < deadline, "writes stopped"
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._end.set()
-        self.join()
 
 
 def follower(three: Etcd) -> Member:
@@ -317,63 +266,3 @@ def test_dead_writers_leave_nothing_behind_the_next_holder(three: Etcd) -> None:
             return list(store._client.call("Range", range_request(prefix, prefix=True)).kvs)
 
     assert len(asyncio.run(asyncio.wait_for(scenario(), PATIENCE))) == 1
-
-
-def _certificate(name: str, issuer: Any = None, ca: bool = False) -> tuple[Any, Any]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca, None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-    )
-    return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
-
-
-def _files(directory: Path, name: str, certificate: Any, key: Any) -> tuple[str, str]:
-    cert_path, key_path = directory / f"{name}.pem", directory / f"{name}.key"
-    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return str(cert_path), str(key_path)
-
-
-def test_over_tls_a_client_needs_the_authority_and_a_certificate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority = _certificate("ca", ca=True)
-    ca, _ = _files(tmp_path, "ca", *authority)
-    server_cert, server_key = _files(tmp_path, "server", *_certificate("etcd", authority))
-    cert, key = _files(tmp_path, "client", *_certificate("meshnet", authority))
-    stranger_cert, stranger_key = _files(tmp_path, "stranger", *_certificate("stranger"))
-    tls = {"ca": ca, "server_cert": server_cert, "server_key": server_key}
-    with etcd(tmp_path, 1, tls=tls) as one:
-        good = f"?ca={ca}&cert={cert}&key={key}"
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                store = opened(one.url("tls", good))
-                break
-            except PlatformError:
-                assert time.monotonic() < deadline, "etcd does not answer"
-        store.put("n", "n", 1)
-        assert store.get("n", "n") == 1
-        store.close()
-        monkeypatch.setattr(etcd_client, "DEADLINE_SECONDS", 1.0)
-        for bad in ("", f"?ca={ca}", f"?ca={ca}&cert={stranger_cert}&key={stranger_key}"):
-            with pytest.raises(PlatformError, match="did not answer"):
-                Store.open(one.url("tls", bad))
