@@ -86,6 +86,7 @@ def _check_plan(body: NewDeployment) -> None:
 async def _start(service: Service, app: App, new: Deployment) -> Deployment:
     """A stopped app has nothing to replace: it is started."""
     await app_writes.act(service, replace(app, droplet=new.droplet), "start")
+    service.records.apps.get(app.guid)  # it may have been deleted meanwhile
     done = replace(new, reason=DEPLOYED, previous_droplet=app.droplet or "")
     return service.records.deployments.put(done)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -57,7 +56,7 @@ def _listed(
 ) -> dict[str, Any]:
     base = str(request.base_url).rstrip("/")
     seen = (d for d in rows if routing.sees_domain(user, d))
-    return listed(request, DOMAINS, seen, partial(route_present.domain, base))
+    return listed(request, DOMAINS, seen, lambda d: route_present.domain(base, d, user.sees_org))
 
 
 def visible(service: Service, user: Permissions, guid: str) -> Domain:
@@ -102,13 +101,13 @@ async def create(body: NewDomain, service: Svc, user: User, base: Base) -> dict[
     )
     domain_rules.free(records, domain)
     domain = records.domains.put(applied(domain, body.metadata))
-    return route_present.domain(base, domain)
+    return route_present.domain(base, domain, user.sees_org)
 
 
 @router.get("/v3/domains/{guid}")
 async def show(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """One domain."""
-    return route_present.domain(base, visible(service, user, guid))
+    return route_present.domain(base, visible(service, user, guid), user.sees_org)
 
 
 @router.patch("/v3/domains/{guid}")
@@ -118,7 +117,7 @@ async def change(
     """Change a domain's metadata."""
     domain = _changeable(service, user, guid)
     domain = service.records.domains.put(applied(domain, body.metadata))
-    return route_present.domain(base, domain)
+    return route_present.domain(base, domain, user.sees_org)
 
 
 @router.delete("/v3/domains/{guid}", status_code=202)
@@ -169,13 +168,17 @@ async def default(guid: str, service: Svc, user: User, base: Base) -> dict[str, 
         raise not_found("Domain")
     # Shared ones first, as in CC; those of the lab file before all others.
     first = min(usable, key=lambda d: (bool(d.organization), not d.of_lab, d.created_at))
-    return route_present.domain(base, first)
+    return route_present.domain(base, first, user.sees_org)
+
+
+def _shared(user: Permissions, domain: Domain) -> dict[str, Any]:
+    return route_present.to_many(filter(user.sees_org, domain.shared))
 
 
 @router.get("/v3/domains/{guid}/relationships/shared_organizations")
 async def shared(guid: str, service: Svc, user: User) -> dict[str, Any]:
     """The organizations that a private domain is shared with."""
-    return route_present.to_many(visible(service, user, guid).shared)
+    return _shared(user, visible(service, user, guid))
 
 
 @router.post("/v3/domains/{guid}/relationships/shared_organizations")
@@ -189,7 +192,7 @@ async def share(guid: str, body: ToMany, service: Svc, user: User) -> dict[str, 
             " organization."
         )
     both = tuple(dict.fromkeys((*domain.shared, *new)))
-    return route_present.to_many(service.records.domains.put(replace(domain, shared=both)).shared)
+    return _shared(user, service.records.domains.put(replace(domain, shared=both)))
 
 
 @router.delete("/v3/domains/{guid}/relationships/shared_organizations/{org}", status_code=204)

@@ -14,8 +14,8 @@ from meshnet.capi.route_records import Destination, Route
 APP_PORT = 8080
 
 
-def domain(base_url: str, record: Domain) -> dict[str, Any]:
-    """A domain."""
+def domain(base_url: str, record: Domain, sees_org: Callable[[str], bool]) -> dict[str, Any]:
+    """A domain, for somebody who sees these organizations: of others it is shared with, no word."""
     path = f"/v3/domains/{record.guid}"
     paths = {"self": path, "route_reservations": f"{path}/route_reservations"}
     if record.organization:
@@ -30,13 +30,13 @@ def domain(base_url: str, record: Domain) -> dict[str, Any]:
         "metadata": record.metadata,
         "relationships": {
             **to_one(organization=record.organization),
-            "shared_organizations": to_many(record.shared),
+            "shared_organizations": to_many(filter(sees_org, record.shared)),
         },
         **links(base_url, **paths),
     }
 
 
-def to_many(guids: tuple[str, ...]) -> dict[str, Any]:
+def to_many(guids: Iterable[str]) -> dict[str, Any]:
     """A relationship to several objects."""
     return {"data": [{"guid": guid} for guid in guids]}
 
@@ -88,12 +88,15 @@ def route(records: Records, base_url: str, record: Route) -> dict[str, Any]:
 Include = Callable[[Sequence[Route]], tuple[str, list[dict[str, Any]]]]
 
 
-def includes(records: Records, base_url: str) -> Mapping[str, Include]:
+def includes(
+    records: Records, base_url: str, sees_org: Callable[[str], bool]
+) -> Mapping[str, Include]:
     """What `include` adds to routes."""
 
     def domains(routes: Sequence[Route]) -> tuple[str, list[dict[str, Any]]]:
         found = _once(one.domain for one in routes)
-        return "domains", [domain(base_url, records.domains.get(guid)) for guid in found]
+        rows = map(records.domains.get, found)
+        return "domains", [domain(base_url, row, sees_org) for row in rows]
 
     def spaces(routes: Sequence[Route]) -> tuple[str, list[dict[str, Any]]]:
         found = _once(one.space for one in routes)

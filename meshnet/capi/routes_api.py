@@ -39,7 +39,7 @@ class NewRoute(Body):
     metadata: Metadata | None = None
 
 
-def _collection(records: Records, base: str) -> Collection[Route]:
+def _collection(records: Records, base: str, user: Permissions) -> Collection[Route]:
     """What lists of routes understand."""
 
     def organization(route: Route) -> str:
@@ -56,7 +56,7 @@ def _collection(records: Records, base: str) -> Collection[Route]:
             # HTTP routes have no port: CC's clients ask for 0 where they mean none.
             "ports": lambda route: "0",
         },
-        includes=route_present.includes(records, base),
+        includes=route_present.includes(records, base, user.sees_org),
     )
 
 
@@ -64,7 +64,7 @@ def _listed(request: Request, service: Service, user: Permissions, routes: Any) 
     records, base = service.records, str(request.base_url).rstrip("/")
     seen = (r for r in routes if user.sees_routes(r.space))
     show = partial(route_present.route, records, base)
-    return listed(request, _collection(records, base), seen, show)
+    return listed(request, _collection(records, base, user), seen, show)
 
 
 def visible(service: Service, user: Permissions, guid: str) -> Route:
@@ -123,7 +123,7 @@ async def show(guid: str, request: Request, service: Svc, user: User, base: Base
     route = visible(service, user, guid)
     return {
         **route_present.route(service.records, base, route),
-        **included(request, _collection(service.records, base), route),
+        **included(request, _collection(service.records, base, user), route),
     }
 
 

@@ -102,6 +102,23 @@ def test_the_mesh_serves_domains_below_its_own(
     assert bool(w.copilot.calls) is served
 
 
+def test_whom_a_domain_is_shared_with_is_told_to_those_who_see_them(w: World) -> None:
+    one, two, three = (w.organization(n) for n in ("one", "two", "three"))
+    guid = made(w, "private.com", **of(one, two, three))["guid"]
+    space = w.space_in(two, "s")
+    route = w.ask("POST", "/v3/routes", w.route_body("private.com", "x", space=space), 201)["guid"]
+    w.user("ann", organization_user=two, space_developer=space)
+    w.sign_in("ann")
+    link = f"/v3/domains/{guid}/relationships/shared_organizations"
+    assert w.ask("GET", link, None, 200)["data"] == [{"guid": two}]
+    for path in (f"/v3/domains/{guid}", "/v3/domains?names=private.com"):
+        found = w.ask("GET", path, None, 200)
+        row = found["resources"][0] if "resources" in found else found
+        assert row["relationships"]["shared_organizations"]["data"] == [{"guid": two}]
+    found = w.ask("GET", f"/v3/routes/{route}?include=domain", None, 200)["included"]["domains"]
+    assert found[0]["relationships"]["shared_organizations"]["data"] == [{"guid": two}]
+
+
 def test_private_domains_are_their_organizations_and_its_friends(w: World) -> None:
     one, two, three = (w.organization(n) for n in ("one", "two", "three"))
     domain = made(w, "private.com", **of(one, two))

@@ -206,3 +206,17 @@ def test_a_deployment_that_cannot_go_on_keeps_no_other_from_it(tmp_path: Path) -
         w.bbs.away = False
         go_on(w)
         assert status(w, first) == ("FINALIZED", "DEPLOYED")
+
+
+def test_an_app_that_is_deleted_while_it_is_started_has_no_deployment(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = scaled(w, 1)
+        w.ask("POST", f"/v3/apps/{app}/actions/stop", None, 200)
+
+        async def desire(lrp: Any) -> None:
+            w.records.apps.delete(app)
+
+        w.bbs.desire = desire  # type: ignore[method-assign]
+        body = {"relationships": {"app": {"data": {"guid": app}}}}
+        assert w.refused("POST", "/v3/deployments", body, 404) == "App not found"
+        assert w.records.deployments.all() == []
