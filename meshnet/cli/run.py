@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
 from meshnet.model.errors import InputError, MeshnetError
 from meshnet.wire import runtime
 
+_MOST_FILES = 65536
 # Room to the module whose run(config) serves it.
 ROOMS = {
     "lease": "meshnet.lease.main",
@@ -44,8 +46,16 @@ def main(args: Sequence[str]) -> int:
     except ValueError as exc:
         raise InputError(f"{path} is not JSON: {exc}") from exc
     runtime.setup_logging(room)
+    _allow_files()
     try:
         importlib.import_module(ROOMS[room]).run(config)
     except* MeshnetError as group:
         raise group.exceptions[0] from None
     return 0
+
+
+def _allow_files() -> None:
+    """Have as many files as this machine allows: shells and systemd begin with 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

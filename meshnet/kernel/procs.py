@@ -78,7 +78,7 @@ class Process:
 
     def running(self) -> bool:
         """Whether it has not ended yet."""
-        return not select.select([self._pidfd], [], [], 0)[0]
+        return not self.wait(0)  # by poll: a cell has more files than select can name
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` seconds (None: for ever) for its end; whether that came."""

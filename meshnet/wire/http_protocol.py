@@ -1,12 +1,15 @@
 """HTTP/1.1 for whoever comes: what uvicorn takes without end is bounded, in bytes and in time.
 
 Against those who open connections and then send a byte a minute, or one header for ever, or ask for
-what is large and never read it: each such connection ends, and costs little until then.
+what is large and never read it: each such connection ends, and costs little until then. Nor can one
+client open as many as there are descriptors.
 """
 
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +20,16 @@ HEAD_SECONDS = 20.0  # from a connection's start, or a request's first byte, to 
 # In each period a body that has not ended must bring so many bytes, and an answer must be read on.
 PERIOD_SECONDS, PERIOD_BYTES = 10.0, 10 * 1024
 STALLED_SECONDS = 60.0
+# Connections of one address: whoever opens more takes no descriptors from all others.
+MOST_OF_A_CLIENT = 512
+
+
+# Of each server, by its ServerState: connections by their client's address.
+_CONNECTIONS: weakref.WeakKeyDictionary[Any, Counter[str]] = weakref.WeakKeyDictionary()
+
+
+def _counts(server: Any) -> Counter[str]:
+    return _CONNECTIONS.setdefault(server, Counter())
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -29,12 +42,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._in_head, self._head_bytes, self._period_bytes = True, 0, 0
         self._arm(HEAD_SECONDS, self._head_is_late)
+        counts = _counts(self.server_state)
+        counts[self._address] += 1
+        if self.client and counts[self._address] > MOST_OF_A_CLIENT:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Its end."""
         self._disarm()
         self._read_on()
+        counts = _counts(self.server_state)
+        counts[self._address] -= 1
+        if not counts[self._address]:
+            del counts[self._address]
         super().connection_lost(exc)
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or of a body."""

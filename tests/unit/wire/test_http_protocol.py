@@ -188,6 +188,26 @@ def test_an_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     served(monkeypatch, scenario, STALLED_SECONDS=0.3)
 
 
+def test_one_client_has_only_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(server: Server) -> None:
+        first = [await server.connect() for _ in range(3)]
+        for _, writer in first:
+            writer.write(b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n")
+        for reader, _ in first:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        reader, writer = await server.connect()
+        assert await server.ended(reader) == b""
+        first[0][1].close()
+        async with asyncio.timeout(SECONDS):
+            while True:
+                reader, writer = await server.connect()
+                writer.write(b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                if (await server.ended(reader)).startswith(b"HTTP/1.1 200"):
+                    break
+
+    served(monkeypatch, scenario, MOST_OF_A_CLIENT=3)
+
+
 def test_who_means_well_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     async def slowly() -> Any:
         for _ in range(8):
