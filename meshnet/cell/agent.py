@@ -19,7 +19,7 @@ from meshnet.cell.metrics import measure
 from meshnet.cell.numbers import Numbers
 from meshnet.cell.plan import plan, plan_healing
 from meshnet.cell.record import Names, Record
-from meshnet.cell.reports import RETRY_SECONDS
+from meshnet.cell.reports import RETRY_SECONDS, until_heard
 from meshnet.cell.threads import in_thread
 from meshnet.cell.tools import Tools
 from meshnet.kernel import links
@@ -207,16 +207,16 @@ class Agent:
             desired = await self._desired(lrp.actual_lrp_key.process_guid)
             rec = self._record(lrp, desired)
             record.save(self._tools.config, rec, desired)
-            instance = self._add(rec, desired)
         except (MeshnetError, OSError) as exc:  # OSError: the disk is full
+            keys, why = (lrp.actual_lrp_key, lrp.actual_lrp_instance_key), str(exc)
+            log.warning("instance %s cannot be made: %s", keys[1].instance_guid, why)
             with contextlib.suppress(MeshnetError, OSError):
-                record.forget(self._tools.config, lrp.actual_lrp_instance_key.instance_guid)
+                record.forget(self._tools.config, keys[1].instance_guid)
+            # Until it is heard: nobody else would ever speak of this instance again.
             with contextlib.suppress(MeshnetError):
-                await self._tools.bbs.crash_actual(
-                    lrp.actual_lrp_key, lrp.actual_lrp_instance_key, str(exc)
-                )
+                await until_heard(lambda: self._tools.bbs.crash_actual(*keys, why))
             return
-        instance.begin()
+        self._add(rec, desired).begin()
 
     async def _desired(self, process_guid: str) -> Any:
         while True:

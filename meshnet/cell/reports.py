@@ -33,14 +33,14 @@ class Reports:
 
     async def running(self) -> None:
         """It runs, and is `routable` or not. Raises Conflict where BBS wants it no longer."""
-        await _until_heard(
+        await until_heard(
             lambda: self._bbs.start_actual(*self._keys, self._net, routable=self.routable)
         )
 
     async def crashed(self, why: str, *, evacuating: bool) -> None:
         """It crashed. Raises Conflict where BBS knows it no longer."""
         report = self._bbs.evacuate_crashed if evacuating else self._bbs.crash_actual
-        await _until_heard(lambda: report(*self._keys, why))
+        await until_heard(lambda: report(*self._keys, why))
 
     async def must_stay(self, *, running: bool) -> bool:
         """Of a cell being emptied: whether it serves on, for want of a replacement that runs.
@@ -53,7 +53,8 @@ class Reports:
         return False
 
 
-async def _until_heard(call: Callable[[], Awaitable[Any]]) -> None:
+async def until_heard(call: Callable[[], Awaitable[Any]]) -> None:
+    """Say something to BBS, again while it is away or silent. Raises what it answers."""
     while True:
         try:
             await call()

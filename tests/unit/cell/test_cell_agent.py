@@ -1,4 +1,4 @@
-"""The agent where what it needs is not to be had: an instance that cannot be made is a crash."""
+"""What a cell says of an instance that it cannot even begin to make."""
 
 from __future__ import annotations
 
@@ -10,48 +10,76 @@ from typing import Any
 
 import pytest
 
-from meshnet.cell import record
+from meshnet.cell import record, reports
 from meshnet.cell.agent import Agent
+from meshnet.cell.config import Config
+from meshnet.model.errors import Conflict, PeerError
 from meshnet.wire.gen import bbs_pb2 as pb
+from meshnet.wire.lease_api import Lease
 
-GUID, APP = "11111111-aaaa", "22222222-bbbb"
+CLAIMED = pb.ActualLRP(
+    actual_lrp_key=pb.ActualLRPKey(process_guid="p", index=0, domain="cf-apps"),
+    actual_lrp_instance_key=pb.ActualLRPInstanceKey(instance_guid="i", cell_id="cell-1"),
+    state="CLAIMED",
+)
 
 
 class Bbs:
-    def __init__(self) -> None:
-        self.crashes: list[str] = []
+    """Silent for a while, then it hears."""
+
+    def __init__(self, log_guid: str, answer: Exception | None = None) -> None:
+        self.log_guid, self.answer = log_guid, answer
+        self.silent = 2
+        self.heard: list[str] = []
 
     async def desired_lrp(self, process_guid: str) -> Any:
-        run = pb.RunAction(path="/bin/true")
-        return pb.DesiredLRP(action=pb.Action(run_action=run), log_guid=APP)
+        return pb.DesiredLRP(process_guid=process_guid, log_guid=self.log_guid)
 
     async def crash_actual(self, key: Any, instance: Any, why: str) -> None:
-        self.crashes.append(why)
+        assert (key, instance) == (CLAIMED.actual_lrp_key, CLAIMED.actual_lrp_instance_key)
+        self.silent -= 1
+        if self.silent >= 0:
+            raise PeerError("BBS does not answer: ReadTimeout")
+        self.heard.append(why)
+        if self.answer:
+            raise self.answer
 
 
-def test_a_disk_without_room_for_its_record_is_a_crash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    names = [name for name in Config.__annotations__ if name not in Config.__dict__]
+    values: dict[str, Any] = dict.fromkeys(names, str(tmp_path)) | {"cell_id": "cell-1"}
+    (tmp_path / "records").mkdir()
+    return Config(**values)
+
+
+async def create(config: Config, bbs: Bbs) -> Agent:
+    tools: Any = SimpleNamespace(config=config, bbs=bbs, iptables=None)
+    agent = Agent(tools, Lease("10.0.16.21", "10.255.1.0/24", "ee:ee:0a:ff:01:00"))
+    agent._want(CLAIMED)
+    (task,) = agent._creating.values()
+    await asyncio.wait_for(task, 10)
+    return agent
+
+
+@pytest.mark.parametrize("answer", [None, Conflict("it is CRASHED")])
+def test_bbs_is_told_until_it_hears(
+    config: Config, monkeypatch: pytest.MonkeyPatch, answer: Exception | None
 ) -> None:
-    def full(*args: object) -> None:
+    monkeypatch.setattr(reports, "RETRY_SECONDS", 0.01)
+    bbs = Bbs("no/guid", answer)
+    agent = asyncio.run(create(config, bbs))
+    assert bbs.heard == ["'no/guid' is no guid of an app"]
+    assert agent.instances == {}
+
+
+def test_a_disk_that_is_full_is_said_too(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record, "save", full)
-    config = SimpleNamespace(
-        run=tmp_path, cell_id="cell-1", host_port_first=61000, host_ports=10, netns_prefix="a-"
-    )
-    (tmp_path / "records").mkdir()
-    bbs = Bbs()
-    lrp = pb.ActualLRP(
-        actual_lrp_key=pb.ActualLRPKey(process_guid="p", index=0, domain="cf-apps"),
-        actual_lrp_instance_key=pb.ActualLRPInstanceKey(instance_guid=GUID, cell_id="cell-1"),
-        state="CLAIMED",
-    )
-
-    async def main() -> None:
-        tools = SimpleNamespace(config=config, iptables=None, bbs=bbs)
-        agent = Agent(tools, SimpleNamespace(overlay_subnet="10.255.1.0/24"))  # type: ignore[arg-type]
-        await agent._create(lrp)
-        assert agent.instances == {}  # or it would be taken for one that is being made, for ever
-
-    asyncio.run(main())
-    assert bbs.crashes == ["[Errno 28] No space left on device"]
+    monkeypatch.setattr(reports, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(record, "save", save)
+    bbs = Bbs("app")
+    agent = asyncio.run(create(config, bbs))
+    assert bbs.heard == ["[Errno 28] No space left on device"]
+    assert agent.instances == {}, "it may be tried again"
