@@ -52,7 +52,7 @@ def app(base: str, record: App) -> Json:
 
 
 def process(base: str, record: App, command: str | None, *, hidden: str = "") -> Json:
-    """An app's web process.
+    """A web process.
 
     Args:
         command: the one it is started with.
@@ -70,13 +70,13 @@ def process(base: str, record: App, command: str | None, *, hidden: str = "") ->
         "log_rate_limit_in_bytes_per_second": record.log_rate_limit,
         "health_check": _health_check(record),
         "readiness_health_check": _readiness(record),
-        "relationships": present.to_one(app=record.guid, revision=None),
+        "relationships": present.to_one(app=record.app_guid, revision=None),
         "metadata": record.process_metadata,
         "links": _links(
             base,
             {"scale": f"{path}/actions/scale"},
             self=path,
-            app=f"/v3/apps/{record.guid}",
+            app=f"/v3/apps/{record.app_guid}",
             space=f"/v3/spaces/{record.space}",
             stats=f"{path}/stats",
         ),

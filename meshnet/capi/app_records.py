@@ -58,6 +58,11 @@ class App(Record):
     process_metadata: dict[str, dict[str, str]] = field(default_factory=no_metadata)
 
     @property
+    def app_guid(self) -> str:
+        """The guid of the app that a process is of."""
+        return self.guid
+
+    @property
     def process_guid(self) -> str:
         """The Diego process guid."""
         return f"{self.guid}-{self.version}"
@@ -65,6 +70,38 @@ class App(Record):
     def renewed(self) -> App:
         """The same app, whose instances are to be replaced."""
         return replace(self, version=new_guid())
+
+
+@dataclass(frozen=True)
+class OldProcess(App):
+    """The web process of a version that a deployment takes away: beside the app's own, as in CC.
+
+    Attributes:
+        guid: the version's, so that it lasts as long as the version does.
+        app: the app's guid.
+    """
+
+    app: str = ""
+
+    @property
+    def app_guid(self) -> str:
+        """The guid of the app that it is of."""
+        return self.app
+
+    @property
+    def process_guid(self) -> str:
+        """The Diego process guid."""
+        return f"{self.app}-{self.version}"
+
+
+def old_process(version: App, created_at: str) -> OldProcess:
+    """The process of an app's version that leaves.
+
+    Args:
+        created_at: later than the app's own, beside which it is listed.
+    """
+    own = {"guid": version.version, "app": version.guid, "created_at": created_at}
+    return OldProcess(**{**vars(version), **own})
 
 
 @dataclass(frozen=True)

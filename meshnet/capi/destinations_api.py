@@ -14,7 +14,7 @@ from meshnet.capi.errors import unprocessable
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.route_records import Destination, Route
 from meshnet.capi.routes_api import visible
-from meshnet.capi.service import Base, Body, Service, Svc, User
+from meshnet.capi.service import Base, Body, Service, Svc, User, warn
 
 router = APIRouter()
 
@@ -99,10 +99,11 @@ async def destinations(guid: str, service: Svc, user: User, base: Base) -> dict[
 
 @router.post("/v3/routes/{guid}/destinations")
 async def add(
-    guid: str, body: Destinations, service: Svc, user: User, base: Base
+    guid: str, body: Destinations, service: Svc, user: User, base: Base, response: Response
 ) -> dict[str, Any]:
     """Map apps; one that is mapped already stays as it is."""
     route = _operated(service, user, guid)
+    warn(response, service.records.domains.unserved(service.records.domains.get(route.domain)))
     new = _wanted(service, user, body.destinations, least=1)
     return route_present.destinations(base, await routing.add(service, route, new))
 

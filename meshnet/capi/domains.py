@@ -70,6 +70,19 @@ class Domains(Table[Domain]):
             for d in self
         )
 
+    def unserved(self, domain: Domain) -> str:
+        """What a user is warned of who means to reach apps by a domain that nothing serves."""
+        mine = [d for d in self.all() if d.of_lab and d.internal == domain.internal]
+        above = {domain.name.lower(), *parents(domain.name)}
+        if any(d.name.lower() in above for d in mine):
+            return ""
+        names = ", ".join(d.name for d in mine) or "there is none"
+        where = "inside" if domain.internal else "at the ingress"
+        return (
+            f"Nothing {where} serves the domain '{domain.name}': the route is kept, and leads"
+            f" nowhere. Domains that are served: {names}, and those below."
+        )
+
     def _load(self, value: Mapping[str, Any]) -> Domain:
         return Domain(**{**value, "shared": tuple(value["shared"])})
 

@@ -16,7 +16,7 @@ from meshnet.capi.jobs_api import accepted
 from meshnet.capi.listing import Collection, listed
 from meshnet.capi.metadata import Metadata, MetadataPatch, applied
 from meshnet.capi.permissions import Permissions
-from meshnet.capi.service import Base, Body, Guid, Service, Svc, ToMany, ToOne, User
+from meshnet.capi.service import Base, Body, Guid, Service, Svc, ToMany, ToOne, User, warn
 
 router = APIRouter()
 DOMAINS = Collection[Domain](
@@ -84,7 +84,9 @@ async def domains(request: Request, service: Svc, user: User) -> dict[str, Any]:
 
 
 @router.post("/v3/domains", status_code=201)
-async def create(body: NewDomain, service: Svc, user: User, base: Base) -> dict[str, Any]:
+async def create(
+    body: NewDomain, service: Svc, user: User, base: Base, response: Response
+) -> dict[str, Any]:
     """Create a shared domain, an internal one, or a private one of an organization."""
     records = service.records
     name, internal = body.name.strip(), bool(body.internal)
@@ -101,6 +103,7 @@ async def create(body: NewDomain, service: Svc, user: User, base: Base) -> dict[
     )
     domain_rules.free(records, domain)
     domain = records.domains.put(applied(domain, body.metadata))
+    warn(response, records.domains.unserved(domain))
     return route_present.domain(base, domain, user.sees_org)
 
 

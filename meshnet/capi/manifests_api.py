@@ -12,6 +12,7 @@ from meshnet.capi import app_writes, manifest, manifest_apply, manifest_show, ma
 from meshnet.capi.app_records import App
 from meshnet.capi.errors import ApiError
 from meshnet.capi.jobs_api import accepted
+from meshnet.capi.manifest import AppManifest
 from meshnet.capi.records import Records
 from meshnet.capi.service import Svc, User
 
@@ -46,10 +47,20 @@ async def apply(guid: str, request: Request, service: Svc, user: User) -> JSONRe
         except ApiError as exc:
             failed = exc
             break
+    for one in wanted:
+        one.warnings += _unserved(service.records, guid, one)
     warnings = [f"For application '{m.name}': {text}" for m in wanted for text in m.warnings]
     jobs = service.records.jobs
     job = jobs.done("space.apply_manifest", error=failed, warnings=warnings[:_MOST_WARNINGS])
     return accepted(request, job)
+
+
+def _unserved(records: Records, space: str, wanted: AppManifest) -> list[str]:
+    """Warnings of domains that nothing serves, of the routes that a manifest names itself."""
+    apps = (a for a in records.apps if a.space == space and a.name == wanted.name)
+    routes = (r for app in apps for r in records.routes_of(app.guid) if wanted.routes)
+    domains = dict.fromkeys(route.domain for route in routes)
+    return [w for guid in domains if (w := records.domains.unserved(records.domains.get(guid)))]
 
 
 @router.post("/v3/spaces/{guid}/manifest_diff", status_code=201, openapi_extra=_YAML)

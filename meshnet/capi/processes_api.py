@@ -1,4 +1,7 @@
-"""Processes: each app's one, `web`, by its own guid (the app's) or by app and type."""
+"""Processes: each app's one, `web`, by its own guid (the app's) or by app and type.
+
+While a deployment lasts the versions that it takes away have one each, to look at only.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from meshnet.capi import (
     stats,
     validate,
 )
-from meshnet.capi.app_records import STARTED, WEB, App
+from meshnet.capi.app_records import STARTED, WEB, App, OldProcess
 from meshnet.capi.errors import not_found, unavailable
 from meshnet.capi.listing import Collection, listed, one_page
 from meshnet.capi.metadata import Metadata, applied
@@ -29,7 +32,7 @@ from meshnet.capi.tables import Record
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
 
 router = APIRouter()
-PROCESSES = Collection[App](filters={"app_guids": "guid", "types": lambda app: WEB})
+PROCESSES = Collection[App](filters={"app_guids": "app_guid", "types": lambda app: WEB})
 
 
 def _process(user: Permissions, guid: str) -> App:
@@ -38,6 +41,12 @@ def _process(user: Permissions, guid: str) -> App:
     if app is None or not user.sees(app.space):
         raise not_found("Process")
     return app
+
+
+def _seen(user: Permissions, guid: str) -> App:
+    """A process to look at, also one that leaves. Raises ApiError 404."""
+    old = user.records.old_process(guid)
+    return old if old and user.sees(old.space) else _process(user, guid)
 
 
 def _typed(user: Permissions, guid: str, kind: str) -> App:
@@ -61,7 +70,8 @@ def _listed(service: Service, base: str, app: App) -> dict[str, Any]:
 @router.get("/v3/processes")
 async def processes(request: Request, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """List processes."""
-    found = (app for app in service.records.apps if user.sees(app.space))
+    seen = (app for app in service.records.apps if user.sees(app.space))
+    found = (process for app in seen for process in service.records.processes(app))
     return listed(request, PROCESSES, found, lambda app: _listed(service, base, app))
 
 
@@ -69,15 +79,15 @@ async def processes(request: Request, service: Svc, user: User, base: Base) -> d
 async def of_app(
     guid: str, request: Request, service: Svc, user: User, base: Base
 ) -> dict[str, Any]:
-    """An app's processes: web."""
-    found = [user.app(guid)]
+    """An app's processes: web, more than once while a deployment lasts."""
+    found = service.records.processes(user.app(guid))
     return listed(request, PROCESSES, found, lambda app: _listed(service, base, app))
 
 
 @router.get("/v3/processes/{guid}")
 async def show(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """One process."""
-    return _shown(service, user, base, _process(user, guid))
+    return _shown(service, user, base, _seen(user, guid))
 
 
 @router.get("/v3/apps/{guid}/processes/{kind}")
@@ -161,21 +171,21 @@ async def scale_typed(
 
 
 async def _stats(service: Service, app: App) -> dict[str, Any]:
-    coming = service.records.versions(app)[0]
+    coming = app if isinstance(app, OldProcess) else service.records.versions(app)[0]
     if app.state != STARTED:
         return {"resources": stats.rows(coming, [], {}, time.time_ns())}
     try:
         lrps = await service.bbs.actual_lrps(process_guid=app.process_guid)
     except PeerError as exc:
         raise unavailable("Stats server temporarily unavailable.") from exc
-    usage = await service.logs.usage(app.guid, lrps)
+    usage = await service.logs.usage(app.app_guid, lrps)
     return {"resources": stats.rows(coming, lrps, usage, time.time_ns())}
 
 
 @router.get("/v3/processes/{guid}/stats")
 async def show_stats(guid: str, service: Svc, user: User) -> dict[str, Any]:
     """The state of each instance."""
-    return await _stats(service, _process(user, guid))
+    return await _stats(service, _seen(user, guid))
 
 
 @router.get("/v3/apps/{guid}/processes/{kind}/stats")
@@ -188,7 +198,7 @@ async def show_stats_typed(guid: str, kind: str, service: Svc, user: User) -> di
 @router.get("/v3/apps/{guid}/sidecars")
 async def sidecars(guid: str, request: Request, user: User) -> dict[str, Any]:
     """No app-defined sidecar processes."""
-    _process(user, guid)
+    _seen(user, guid)
     return one_page([], str(request.url.replace(query="")))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshnet.capi import rolling
-from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package
+from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package, old_process
 from meshnet.capi.domains import Domains
 from meshnet.capi.jobs import Jobs
 from meshnet.capi.route_records import Route, Routes
@@ -75,6 +75,18 @@ class Records:
     def versions(self, app: App) -> list[App]:
         """The versions of an app that run where it is started, each with its instances."""
         return rolling.versions(app, self.deployments.active(app.guid))
+
+    def processes(self, app: App) -> list[App]:
+        """An app's web processes: its own, and those of versions that a deployment takes away."""
+        deployment = self.deployments.active(app.guid)
+        since = deployment.created_at if deployment else ""
+        return [app, *(old_process(version, since) for version in self.versions(app)[1:])]
+
+    def old_process(self, guid: str) -> App | None:
+        """The process of a version that leaves, by its guid."""
+        apps = (self.apps.find(d.app) for d in self.deployments.all_active())
+        found = (p for app in apps if app for p in self.processes(app)[1:])
+        return next((p for p in found if p.guid == guid), None)
 
     def routes_of(self, app_guid: str) -> list[Route]:
         """The routes that lead to an app."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote_plus
 
 import httpx
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from meshnet.capi.bits import Bits
@@ -93,6 +94,12 @@ async def _user(request: Request) -> Permissions:
     if records.users.find(user.guid) is None:
         records.users.put(KnownUser(guid=user.guid))
     return user
+
+
+def warn(response: Response, text: str) -> None:
+    """Have the cf CLI say something to its user beside the answer; nothing where text is empty."""
+    if text:
+        response.headers["x-cf-warnings"] = quote_plus(text)
 
 
 Svc = Annotated[Service, Depends(_service)]

@@ -59,14 +59,21 @@ def _row(
     }
     if lrp is None:
         return row
-    row["details"] = lrp.crash_reason if lrp.state == bbs_api.CRASHED else lrp.placement_error
-    row["details"] = row["details"] or None
+    row["uptime"] = max(0, (now_ns - lrp.since) // 1_000_000_000)
+    row["details"] = _details(lrp)
     if lrp.state == bbs_api.RUNNING:
-        row |= _running(lrp, now_ns)
+        row |= _running(lrp)
     return row
 
 
-def _running(lrp: Any, now_ns: int) -> dict[str, Any]:
+def _details(lrp: Any) -> str | None:
+    """Why it does not run: also of one that crashed and is on its way again, for that is quick."""
+    if lrp.state == bbs_api.RUNNING:
+        return None
+    return lrp.placement_error or lrp.crash_reason or None
+
+
+def _running(lrp: Any) -> dict[str, Any]:
     net, instance = lrp.actual_lrp_net_info, lrp.actual_lrp_instance_key
     ports = [
         {
@@ -79,7 +86,6 @@ def _running(lrp: Any, now_ns: int) -> dict[str, Any]:
     ]
     return {
         "routable": bbs_api.routable(lrp),
-        "uptime": max(0, (now_ns - lrp.since) // 1_000_000_000),
         "host": net.address,
         "instance_internal_ip": net.instance_address,
         "instance_guid": instance.instance_guid,

@@ -33,9 +33,17 @@ class AppCalls(Target):
         process: Json = self.get(f"/v3/processes/{app_guid}")
         return process
 
+    def processes(self, app_guid: str) -> list[Json]:
+        """An app's processes: while a deployment lasts also those that it takes away."""
+        return self.list(f"/v3/apps/{app_guid}/processes")
+
     def stats(self, app_guid: str) -> list[Json]:
-        """An app's instances."""
-        rows: list[Json] = self.get(f"/v3/processes/{app_guid}/stats")["resources"]
+        """An app's instances: while a deployment lasts, of the version that comes."""
+        return self.process_stats(app_guid)
+
+    def process_stats(self, guid: str) -> list[Json]:
+        """A process's instances."""
+        rows: list[Json] = self.get(f"/v3/processes/{guid}/stats")["resources"]
         return rows
 
     def apply_manifest(self, manifest: bytes) -> None:
@@ -103,18 +111,21 @@ class AppCalls(Target):
         path = f"/v3/apps/{app_guid}/relationships/current_droplet"
         self.call("PATCH", path, {"data": {"guid": droplet}})
 
-    def roll(self, app_guid: str, droplet: str, *, wait: bool = True) -> None:
-        """Have instances replaced one by one by those of a droplet. Raises InputError."""
+    def deploy(self, app_guid: str, droplet: str = "") -> str:
+        """Have instances replaced one by one by those of a droplet; the deployment's guid.
+
+        Args:
+            droplet: empty = the one that the app has.
+        """
         app = {"app": {"data": {"guid": app_guid}}}
-        body = {"droplet": {"guid": droplet}, "relationships": app, "strategy": "rolling"}
-        guid = self.post("/v3/deployments", body)["guid"]
-        while wait:
-            status = self.get(f"/v3/deployments/{guid}")["status"]
-            if status["value"] == "FINALIZED":
-                if status["reason"] != "DEPLOYED":
-                    raise InputError(f"the deployment was {status['reason'].lower()}")
-                return
-            time.sleep(POLL_SECONDS)
+        chosen = {"droplet": {"guid": droplet}} if droplet else {}
+        body = {**chosen, "relationships": app, "strategy": "rolling"}
+        return str(self.post("/v3/deployments", body)["guid"])
+
+    def active_deployment(self, app_guid: str) -> Json | None:
+        """The deployment that an app has under way."""
+        found = self.list("/v3/deployments", app_guids=app_guid, status_values="ACTIVE")
+        return found[0] if found else None
 
     def act(self, app_guid: str, action: str) -> None:
         """start, stop or restart."""
@@ -129,19 +140,22 @@ class AppCalls(Target):
         app_guid: str,
         *,
         seconds: float = 60.0,
+        first_crash: bool = False,
         seen: Callable[[int, int], None] | None = None,
     ) -> list[Json]:
         """Wait until every instance runs; the instances.
 
         Args:
             seconds: how long nothing may change.
+            first_crash: give up at the first crash, though what crashed is on its way again.
             seen: called with (running, wanted) at each look.
 
         Raises:
             NotPlaced: some run and some find no cell.
-            PeerError: they crash, or time is over; the text says why.
+            NotStarted: they crash, or time is over; the text says why.
+            PeerError: the API is away for longer than that.
         """
-        progress = Progress(seconds)
+        progress = Progress(seconds, first_crash=first_crash)
         while True:
             try:
                 rows = self.stats(app_guid)

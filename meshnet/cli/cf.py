@@ -1,10 +1,11 @@
-"""`meshnet cf ...`: the cf CLI's own words and flags (v7), over the public API."""
+"""`meshnet cf ...`: the cf CLI's own words and flags (v8), over the public API."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json as json_module
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,16 +14,56 @@ from meshnet.cli import (
     cf_domains,
     cf_login,
     cf_logs,
+    cf_manifest_file,
     cf_orgs,
     cf_push,
     cf_routes,
+    cf_show,
     cf_users,
 )
 from meshnet.cli.cf_session import session
 from meshnet.cli.client import dump
 from meshnet.model.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="The cf CLI's words, over the public API.")
+app = typer.Typer(no_args_is_help=True)
+
+
+def _say_version(wanted: bool = True) -> None:
+    if wanted:
+        print(f"meshnet cf version {importlib.metadata.version('meshnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "-v", "--version", callback=_say_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """The cf CLI's words, over the public API."""
+
+
+def version() -> None:
+    """Print the version."""
+    _say_version()
+
+
+def show_help(context: typer.Context, command: Annotated[str, typer.Argument()] = "") -> None:
+    """Show what there is, or what a command does and takes.
+
+    Example: meshnet cf help push
+    """
+    group: Any = context.parent
+    if not command:
+        return print(group.get_help())
+    found = group.command.get_command(group, command)
+    if found is None:
+        raise InputError(f"'{command}' is not a registered command: meshnet cf help lists them")
+    with type(context)(found, info_name=command, parent=group) as inner:
+        print(found.get_help(inner))
 
 
 def curl(
@@ -60,8 +101,10 @@ _MODULES = {
     " feature-flags feature-flag enable-feature-flag disable-feature-flag",
     cf_users: "create-user delete-user org-users space-users"
     " set-org-role unset-org-role set-space-role unset-space-role",
-    cf_apps: "apps scale start stop restart restage delete rename env set-env unset-env"
-    " buildpacks stacks",
+    cf_show: "apps",
+    cf_apps: "scale start stop restart restage cancel-deployment delete rename"
+    " env set-env unset-env buildpacks stacks",
+    cf_manifest_file: "create-app-manifest",
     cf_logs: "logs",
     cf_domains: "domains create-shared-domain create-private-domain delete-shared-domain"
     " delete-private-domain share-private-domain unshare-private-domain",
@@ -71,9 +114,11 @@ _MODULES = {
 # A command's word is its function's name, but where Python or another command has that one.
 _OTHER_NAMES: dict[str, Callable[..., None]] = {
     "push": cf_push.push,
-    "app": cf_apps.show,
+    "app": cf_show.show,
     "space": cf_orgs.show_space,
     "curl": curl,
+    "version": version,
+    "help": show_help,
     "create-org-quota": cf_orgs.create_quota,
 }
 

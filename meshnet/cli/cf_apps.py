@@ -2,91 +2,23 @@
 
 from __future__ import annotations
 
+import json as json_module
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from meshnet.cli.cf_options import Force, Json, Name, ok
+from meshnet.cli.cf_options import Force, Json, Name, confirmed, ok
 from meshnet.cli.cf_options import memory as amount
 from meshnet.cli.cf_session import session
+from meshnet.cli.cf_show import leads_to, show
+from meshnet.cli.cf_start import roll, wait
 from meshnet.cli.client import Client, dump
 from meshnet.cli.tables import one_line, table
-from meshnet.cli.waiting import NotPlaced
-from meshnet.model.errors import InputError, NotFound, PeerError
+from meshnet.model.errors import InputError, NotFound
 
-
-def wait(client: Client, app_guid: str, name: str) -> None:
-    """Wait until an app's instances run, and say how many do as they come."""
-    last = (-1, -1)
-
-    def seen(running: int, wanted: int) -> None:
-        nonlocal last
-        if (running, wanted) != last:
-            last = (running, wanted)
-            print(f"  instances: {running}/{wanted} running", file=sys.stderr)
-
-    try:
-        client.wait_running(app_guid, seen=seen)
-    except NotPlaced:
-        show(name)
-        raise
-    except PeerError as exc:
-        raise PeerError(f"{exc} (its log: meshnet lab logs {name})") from exc
-
-
-def apps(json: Json = False) -> None:
-    """List apps."""
-    client = session()
-    found = client.apps()
-    routes = client.routes()
-    rows = []
-    for one in found:
-        states = [row["state"] for row in client.stats(one["guid"])]
-        running = f"web:{states.count('RUNNING')}/{len(states)}"
-        rows.append(
-            {"name": one["name"], "state": one["state"].lower(), "processes": running,
-             "routes": [r["url"] for r in routes if _leads_to(r, one["guid"])]}
-        )  # fmt: skip
-    if json:
-        return dump(rows)
-    columns = ("name", "requested state", "processes", "routes")
-    table(columns, ((r["name"], r["state"], r["processes"], ", ".join(r["routes"])) for r in rows))
-
-
-def _leads_to(route: dict[str, Any], app_guid: str) -> bool:
-    return any(d["app"]["guid"] == app_guid for d in route["destinations"])
-
-
-def show(name: Name, json: Json = False) -> None:
-    """Show an app and its instances."""
-    client = session()
-    found = client.app(name)
-    process = client.process(found["guid"])
-    rows = client.stats(found["guid"])
-    urls = [r["url"] for r in client.routes() if _leads_to(r, found["guid"])]
-    if json:
-        return dump({**found, "process": process, "stats": rows, "routes": urls})
-    print(f"name:              {name}")
-    print(f"requested state:   {found['state'].lower()}")
-    print(f"routes:            {', '.join(urls)}")
-    print(f"start command:     {process['command']}")
-    print(f"memory usage:      {process['memory_in_mb']}M\n")
-    table(
-        ("", "state", "ready", "since", "cell", "address", "details"),
-        (
-            (
-                f"#{row['index']}",
-                row["state"].lower(),
-                str(row.get("routable", "")).lower(),
-                f"{row['uptime']} s",
-                row.get("cell_id", ""),
-                row.get("instance_internal_ip", ""),
-                row["details"] or "",
-            )
-            for row in rows
-        ),
-    )
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for it.")]
+Strategy = Annotated[str, typer.Option("--strategy", help="rolling: no downtime.")]
 
 
 def scale(
@@ -102,6 +34,9 @@ def scale(
     wanted = {k: v for k, v in body.items() if v is not None}
     if not wanted:
         return show(name)
+    question = f"This will cause the app to restart. Are you sure you want to scale {name}?"
+    if memory and not force and not confirmed(question, otherwise="Scaling cancelled"):
+        return
     client.post(f"/v3/processes/{guid}/actions/scale", wanted)
     started = client.app(name)["state"] == "STARTED"
     if memory and started:
@@ -111,28 +46,65 @@ def scale(
     show(name)
 
 
-def _act(name: str, action: str) -> None:
-    client = session()
-    guid = client.app(name)["guid"]
-    client.act(guid, action)
-    if action != "stop":
-        wait(client, guid, name)
-    ok()
-
-
-def start(name: Name) -> None:
+def start(name: Name, no_wait: NoWait = False) -> None:
     """Start an app."""
-    _act(name, "start")
+    client = session()
+    found = client.app(name)
+    if found["state"] == "STARTED":
+        print(f"App '{one_line(name)}' is already started.", file=sys.stderr)
+        return ok()
+    client.act(found["guid"], "start")
+    _finish(client, found["guid"], name, no_wait)
 
 
 def stop(name: Name) -> None:
     """Stop an app."""
-    _act(name, "stop")
+    client = session()
+    client.act(client.app(name)["guid"], "stop")
+    ok()
 
 
-def restart(name: Name) -> None:
-    """Stop and start an app."""
-    _act(name, "restart")
+def restart(name: Name, strategy: Strategy = "", no_wait: NoWait = False) -> None:
+    """Stop and start an app; with --strategy rolling, instance by instance."""
+    rolling = is_rolling(strategy)
+    client = session()
+    found = client.app(name)
+    if rolling and found["state"] == "STARTED":
+        roll(client, found["guid"], name, watch=not no_wait)
+        return show(name)
+    client.act(found["guid"], "restart")
+    _finish(client, found["guid"], name, no_wait)
+
+
+def _finish(client: Client, app_guid: str, name: str, no_wait: bool) -> None:
+    if not no_wait:
+        wait(client, app_guid, name)
+    show(name)
+
+
+def is_rolling(strategy: str) -> bool:
+    """Whether `--strategy` is rolling. Raises InputError where it is unknown."""
+    if strategy not in ("", "rolling"):
+        raise InputError(f"--strategy {strategy}: rolling is the only one")
+    return bool(strategy)
+
+
+def cancel_deployment(name: Name) -> None:
+    """Go back to what ran before a deployment that is under way."""
+    client = session()
+    guid = client.app(name)["guid"]
+    deployment = client.active_deployment(guid)
+    if deployment is None:
+        raise NotFound(f"No active deployment found for app '{name}'.")
+    client.post(f"/v3/deployments/{deployment['guid']}/actions/cancel")
+    print(f"TIP: meshnet cf app {one_line(name)} shows how far it is", file=sys.stderr)
+    ok()
+
+
+_AT_STAKE = (
+    "Deleting the app and associated routes will make apps with this route, in any org,"
+    " unreachable.",
+)
 
 
 def delete(
@@ -142,12 +114,18 @@ def delete(
 ) -> None:
     """Delete an app; one that is not there is no error, as in cf."""
     client = session()
+    if not force and not confirmed(
+        f"Really delete the app {name}{' and associated routes' if routes else ''}?",
+        otherwise=f"App '{name}' has not been deleted.",
+        before=_AT_STAKE if routes else (),
+    ):
+        return
     try:
         guid = client.app(name)["guid"]
     except NotFound as exc:
         print(one_line(str(exc)), file=sys.stderr)
         return ok()
-    mapped = [r for r in client.routes() if _leads_to(r, guid)]
+    mapped = [r for r in client.routes() if leads_to(r, guid)]
     if routes and any(len(r["destinations"]) > 1 for r in mapped):
         raise InputError(f"a route of {name} leads to other apps too; nothing was deleted")
     client.job("DELETE", f"/v3/apps/{guid}")
@@ -162,6 +140,7 @@ def set_env(name: Name, key: str, value: str) -> None:
     path = f"/v3/apps/{client.app(name)['guid']}/environment_variables"
     client.call("PATCH", path, {"var": {key: value}})
     ok()
+    _restage_tip(name)
 
 
 def unset_env(name: Name, key: str) -> None:
@@ -170,6 +149,11 @@ def unset_env(name: Name, key: str) -> None:
     path = f"/v3/apps/{client.app(name)['guid']}/environment_variables"
     client.call("PATCH", path, {"var": {key: None}})
     ok()
+    _restage_tip(name)
+
+
+def _restage_tip(name: str) -> None:
+    print(f"TIP: meshnet cf restart {one_line(name)} lets instances see it", file=sys.stderr)
 
 
 def rename(name: Name, new: str) -> None:
@@ -179,18 +163,23 @@ def rename(name: Name, new: str) -> None:
     ok()
 
 
-def restage(name: Name) -> None:
+def restage(name: Name, strategy: Strategy = "", no_wait: NoWait = False) -> None:
     """Make a droplet of the app's newest package once more, and restart with it."""
+    rolling = is_rolling(strategy)
     client = session()
-    guid = client.app(name)["guid"]
+    app = client.app(name)
+    guid = app["guid"]
     path = f"/v3/packages?app_guids={guid}&order_by=-created_at&states=READY&per_page=1"
     found = client.get(path)["resources"]
     if not found:
         raise InputError(f"{name} has no package to stage: push it")
-    client.use_droplet(guid, client.stage(found[0]["guid"]))
+    droplet = client.stage(found[0]["guid"])
+    if rolling and app["state"] == "STARTED":
+        roll(client, guid, name, droplet, watch=not no_wait)
+        return show(name)
+    client.use_droplet(guid, droplet)
     client.act(guid, "restart")
-    wait(client, guid, name)
-    show(name)
+    _finish(client, guid, name, no_wait)
 
 
 def buildpacks(json: Json = False) -> None:
@@ -210,7 +199,33 @@ def _listed(path: str, first: str, second: str, json: bool) -> None:
     table((first, second), ((row[first], row[second] or "") for row in found))
 
 
-def env(name: Name) -> None:
+_GROUPS = {
+    "system_env_json": "System-Provided",
+    "application_env_json": "",
+    "environment_variables": "User-Provided",
+    "running_env_json": "Running Environment Variable Groups",
+    "staging_env_json": "Staging Environment Variable Groups",
+}
+_NONE = {
+    "environment_variables": "No user-provided env variables have been set",
+    "running_env_json": "No running env variables have been set",
+    "staging_env_json": "No staging env variables have been set",
+}
+
+
+def env(name: Name, json: Json = False) -> None:
     """Show an app's environment variables."""
     client = session()
-    dump(client.get(f"/v3/apps/{client.app(name)['guid']}/env"))
+    found = client.get(f"/v3/apps/{client.app(name)['guid']}/env")
+    if json:
+        return dump(found)
+    for key, title in _GROUPS.items():
+        if not found.get(key) and key in _NONE:
+            print(f"{_NONE[key]}\n")
+            continue
+        if title:
+            print(f"{title}:")
+        for variable, value in sorted(found.get(key, {}).items()):
+            text = value if isinstance(value, str) else json_module.dumps(value, indent=1)
+            print(f"{variable}: {text}")
+        print()

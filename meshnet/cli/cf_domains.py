@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meshnet.cli.cf_options import Force, Json, ok
+from meshnet.cli.cf_options import Force, Json, confirmed, ok
 from meshnet.cli.cf_orgs import existing
 from meshnet.cli.cf_session import missing, organization, session
 from meshnet.cli.client import Client, dump
@@ -57,15 +57,26 @@ def create_private_domain(org: str, name: str) -> None:
 
 def delete_shared_domain(name: str, force: Force = False) -> None:
     """Delete a domain with its routes; one that is not there is no error."""
-    _delete(name, private=False)
+    _delete(name, force, private=False)
 
 
 def delete_private_domain(name: str, force: Force = False) -> None:
     """Delete an organization's domain with its routes; one that is not there is no error."""
-    _delete(name, private=True)
+    _delete(name, force, private=True)
 
 
-def _delete(name: str, *, private: bool) -> None:
+_AT_STAKE = (
+    "This action impacts all orgs using this domain.",
+    "Deleting the domain will remove associated routes which will make apps with this domain,"
+    " in any org, unreachable.",
+)
+_AT_STAKE_PRIVATE = (
+    "Deleting the private domain will remove associated routes which will make apps with this"
+    " domain unreachable.",
+)
+
+
+def _delete(name: str, force: bool, *, private: bool) -> None:
     client = session()
     try:
         found = client.domain(name)
@@ -73,8 +84,15 @@ def _delete(name: str, *, private: bool) -> None:
         missing(exc)
         return ok()
     if bool(found["relationships"]["organization"]["data"]) is not private:
-        kind = ("private", "shared") if private else ("shared", "private")
-        raise InputError(f"{name} is no {kind[0]} domain: meshnet cf delete-{kind[1]}-domain")
+        this, other = ("private", "shared") if private else ("shared", "private")
+        raise InputError(f"{name} is no {this} domain: meshnet cf delete-{other}-domain")
+    kind, before = ("private", _AT_STAKE_PRIVATE) if private else ("shared", _AT_STAKE)
+    question, otherwise = (
+        f"Really delete the {kind} domain {name}?",
+        f"'{name}' has not been deleted.",
+    )
+    if not force and not confirmed(question, otherwise=otherwise, before=before):
+        return
     client.job("DELETE", f"/v3/domains/{found['guid']}")
     ok()
 
@@ -94,5 +112,11 @@ def share_private_domain(org: str, name: str) -> None:
 def unshare_private_domain(org: str, name: str, force: Force = False) -> None:
     """Let an organization use a private domain no longer."""
     client = session()
+    if not force and not confirmed(
+        f"Really unshare private domain {name}?",
+        otherwise=f"Domain {name} has not been unshared from organization {org}",
+        before=(f"Warning: org {org} will no longer be able to access private domain {name}",),
+    ):
+        return
     client.call("DELETE", f"{_shared(client, name)}/{organization(client, org)['guid']}")
     ok()

@@ -30,12 +30,17 @@ def logs(
     client = session()
     guid = client.app(name)["guid"]
     if recent:
-        newest_first = _read(client, guid, start_time=_EVER, limit=_RECENT_LINES, descending="true")
-        for envelope in reversed(newest_first):
-            print(_line(envelope))
+        for line in newest(client, guid, _RECENT_LINES):
+            print(line)
         return
     for envelope in _follow(client, guid):
         print(_line(envelope), flush=True)
+
+
+def newest(client: Client, guid: str, lines: int, *, start: int = _EVER) -> list[str]:
+    """The newest lines of an app's log, oldest first; of those since `start` (ns)."""
+    found = _read(client, guid, start_time=start, limit=lines, descending="true")
+    return [_line(envelope) for envelope in reversed(found)]
 
 
 def _read(client: Client, guid: str, **query: Any) -> list[dict[str, Any]]:

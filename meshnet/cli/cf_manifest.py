@@ -14,6 +14,11 @@ from meshnet.model.errors import InputError
 
 Json = dict[str, Any]
 _VARIABLE = re.compile(r"\(\(([\w.-]+)\)\)")
+_OF_PROCESS = {
+    *("command", "instances", "memory", "disk-quota", "timeout"),
+    *("health-check-type", "health-check-http-endpoint"),
+}
+_UNDERSCORED = {"disk_quota": "disk-quota"}
 # Flags say where routes lead on their own; a manifest's words for the same thing then go.
 _ROUTING = ("routes", "no-route", "random-route", "default-route")
 
@@ -42,16 +47,49 @@ def load(path: Path, variables: Mapping[str, Any]) -> Manifest:
     """
     path = path / "manifest.yml" if path.is_dir() else path
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = yaml.safe_load(text)
     except OSError as exc:
         raise InputError(f"cannot read the manifest {path}: {exc.strerror}") from exc
     except (yaml.YAMLError, UnicodeError) as exc:
         raise InputError(f"{path} is no YAML: {' '.join(str(exc).split())}") from exc
     found = value.get("applications") if isinstance(value, dict) else None
-    named = isinstance(found, list) and all(isinstance(a, dict) and "name" in a for a in found)
-    if not found or not named:
-        raise InputError(f"{path} has no applications, each with a name")
-    return Manifest(_filled(found, variables), path.parent)
+    if not isinstance(found, list) or not found:
+        raise InputError(f"{path} has no `applications:`, a list of apps, each with a name")
+    lines = _lines(text)
+    apps = [
+        _app(one, variables, f"{path}, line {line}: application {number}")
+        for number, (one, line) in enumerate(zip(found, lines, strict=True), start=1)
+    ]
+    return Manifest(apps, path.parent)
+
+
+def _lines(text: str) -> list[int]:
+    """The line that each application begins at."""
+    top: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    found = (node for key, node in top.value if key.value == "applications")
+    return [node.start_mark.line + 1 for node in list(found)[-1].value]
+
+
+def _app(app: Any, variables: Mapping[str, Any], where: str) -> Json:
+    """One application with its variables filled in. Raises InputError, which says `where`."""
+    if not isinstance(app, dict):
+        raise InputError(
+            f"{where} is no mapping of keys: want `- name: APP` and what belongs to it"
+        )
+    name = app.get("name")
+    if name is None or name == "":
+        raise InputError(f"{where} has no name")
+    if isinstance(name, bool | list | dict):
+        raise InputError(f"{where}: name: want text")
+    where = f"{where} ({name})"
+    filled: Json = _filled(app, variables, where)
+    for key in ("path", "command"):
+        if not isinstance(filled.get(key), str | None):
+            raise InputError(f"{where}: {key}: want text, not {filled[key]!r}")
+    if filled.get("path") is None:
+        filled.pop("path", None)
+    return {**filled, "name": str(filled["name"])}
 
 
 def variables(pairs: Sequence[str], files: Sequence[Path]) -> Json:
@@ -73,15 +111,17 @@ def variables(pairs: Sequence[str], files: Sequence[Path]) -> Json:
     return found
 
 
-def _filled(value: Any, given: Mapping[str, Any]) -> Any:
+def _filled(value: Any, given: Mapping[str, Any], where: str) -> Any:
     if isinstance(value, dict):
-        return {_filled(k, given): _filled(v, given) for k, v in value.items()}
+        inner = ((k, v, f"{where}: {k}") for k, v in value.items())
+        return {_filled(k, given, there): _filled(v, given, there) for k, v, there in inner}
     if isinstance(value, list):
-        return [_filled(one, given) for one in value]
+        return [_filled(one, given, where) for one in value]
     if not isinstance(value, str):
         return value
     if missing := [name for name in _VARIABLE.findall(value) if name not in given]:
-        raise InputError(f"the manifest's variable (({missing[0]})) is not given: --var")
+        hint = f"--var {missing[0]}=VALUE"
+        raise InputError(f"{where}: the variable (({missing[0]})) is not given: {hint}")
     if whole := _VARIABLE.fullmatch(value):
         return given[whole[1]]
     return _VARIABLE.sub(lambda match: str(given[match[1]]), value)
@@ -111,7 +151,23 @@ def _over(app: Json, flags: Mapping[str, Any]) -> Json:
         known = {k: v for k, v in known.items() if k not in _ROUTING}
     if "buildpacks" in flags:
         known.pop("buildpack", None)
-    return {**known, **flags}
+    web = web_process(known)
+    if web is None:
+        return {**known, **flags}
+    # What a manifest says of the web process stands before what it says of the app: so do flags.
+    own = {key: value for key, value in flags.items() if key in _OF_PROCESS}
+    taken = {_UNDERSCORED.get(key, key) for key in own}
+    kept = {key: value for key, value in web.items() if _UNDERSCORED.get(key, key) not in taken}
+    known["processes"] = [{**kept, **own} if p is web else p for p in known["processes"]]
+    return {**known, **{key: value for key, value in flags.items() if key not in own}}
+
+
+def web_process(app: Json) -> Json | None:
+    """What a manifest says of an app's web process in its list of processes, if it does."""
+    processes = app.get("processes")
+    if not isinstance(processes, list):
+        return None
+    return next((p for p in processes if isinstance(p, dict) and p.get("type") == "web"), None)
 
 
 def body(manifest: Manifest) -> bytes:

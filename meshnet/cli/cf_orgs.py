@@ -9,7 +9,7 @@ import typer
 
 from meshnet.cli import cf_config
 from meshnet.cli.cf_config import Named
-from meshnet.cli.cf_options import Force, Json, Org, memory, ok
+from meshnet.cli.cf_options import Force, Json, Org, confirmed, memory, ok
 from meshnet.cli.cf_session import missing, organization, session, space
 from meshnet.cli.client import Client, dump
 from meshnet.cli.tables import one_line, table
@@ -64,6 +64,12 @@ def create_org(name: str, quota: Annotated[str, typer.Option("-q", help="Quota."
 def delete_org(name: str, force: Force = False) -> None:
     """Delete an organization with all that is in it; one that is not there is no error."""
     client = session()
+    if not force and not confirmed(
+        f"Really delete the org {name}, including its spaces, apps, service instances, routes,"
+        " private domains and space-scoped service brokers?",
+        otherwise=f"Organization '{name}' has not been deleted.",
+    ):
+        return
     try:
         guid = organization(client, name)["guid"]
     except NotFound as exc:
@@ -141,6 +147,15 @@ def add_role(client: Client, kind: str, target: dict[str, Any], user: dict[str, 
 def delete_space(name: str, org: Org = "", force: Force = False) -> None:
     """Delete a space with all that is in it; one that is not there is no error."""
     client = session()
+    if not force and not confirmed(
+        f"Really delete the space {name}?",
+        otherwise=f"'{name}' has not been deleted.",
+        before=(
+            "This action impacts all resources scoped to this space, including apps, service"
+            " instances, and space-scoped service brokers.",
+        ),
+    ):
+        return
     try:
         guid = space(client, name, org)["guid"]
     except NotFound as exc:
@@ -227,6 +242,11 @@ def create_quota(
 def delete_quota(name: str, force: Force = False) -> None:
     """Delete an organization quota; one that is not there is no error."""
     client = session()
+    if not force and not confirmed(
+        f"Really delete the org quota {name}?",
+        otherwise=f"Organization quota '{name}' has not been deleted.",
+    ):
+        return
     try:
         guid = client.one(_QUOTAS, f"Quota '{name}'", names=name)["guid"]
     except NotFound as exc:

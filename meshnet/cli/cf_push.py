@@ -11,13 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from meshnet.cli import cf_apps, cf_manifest
+from meshnet.cli import cf_manifest, cf_show, cf_start
+from meshnet.cli.cf_apps import NoWait, Strategy, is_rolling
 from meshnet.cli.cf_manifest import Manifest
 from meshnet.cli.cf_options import Host, rooted
 from meshnet.cli.cf_options import memory as amount
 from meshnet.cli.cf_session import session
 from meshnet.cli.client import Client
 from meshnet.cli.complete import apps
+from meshnet.cli.package import check as check_path
 from meshnet.cli.package import pack
 from meshnet.cli.tables import one_line
 from meshnet.model.errors import InputError, MeshnetError
@@ -56,15 +58,14 @@ def push(
     no_route: Annotated[bool, typer.Option("--no-route", help="Map none; unmap all.")] = False,
     random_route: Annotated[bool, typer.Option("--random-route", help="A host of chance.")] = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="Do not start it.")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for it.")] = False,
-    strategy: Annotated[str, typer.Option("--strategy", help="rolling: no downtime.")] = "",
+    no_wait: NoWait = False,
+    strategy: Strategy = "",
 ) -> None:
     """Push a directory as an app, map its route and start it.
 
     Example: meshnet cf push hello -p netns_lab/apps/hello -c "python3 app.py" -i 2
     """
-    if strategy not in ("", "rolling"):
-        raise InputError(f"--strategy {strategy}: rolling is the only one")
+    rolling = is_rolling(strategy)
     if path is not None and not path.strip():
         raise InputError("-p is empty: name the app's directory")
     route = (domain, hostname, rooted(route_path))
@@ -86,9 +87,27 @@ def push(
     found = cf_manifest.variables(variables or (), vars_file or ())
     wanted = cf_manifest.chosen(_manifest(name, manifest_path, no_manifest, found), name, given)
     client = session()
+    options = {"start": not no_start, "wait": not no_wait, "rolling": rolling}
+    for app in wanted.applications:  # all of them, before the first is pushed
+        with _named(app, wanted):
+            check_path(wanted.directory / app.get("path", "."))
     for app in wanted.applications:
-        one = Manifest([app], wanted.directory)
-        _push(client, one, route, start=not no_start, wait=not no_wait, rolling=bool(strategy))
+        with _named(app, wanted):
+            _push(client, Manifest([app], wanted.directory), route, **options)
+
+
+@contextlib.contextmanager
+def _named(app: Json, manifest: Manifest) -> Iterator[None]:
+    """Have an error say which of several apps it is about."""
+    try:
+        yield
+    except OSError as exc:
+        raise InputError(f"cannot read {exc.filename}: {exc.strerror}") from exc
+    except InputError as exc:
+        name, text = str(app["name"]), str(exc)
+        if len(manifest.applications) == 1 or name in text:
+            raise
+        raise type(exc)(f"{name}: {text}") from exc
 
 
 def _megabytes(text: str | None) -> str | None:
@@ -131,14 +150,14 @@ def _push(
         if not roll:
             client.use_droplet(guid, droplet)
     if roll:
-        client.roll(guid, droplet, wait=wait)
+        cf_start.roll(client, guid, name, droplet, watch=wait)
     elif start:
         client.act(guid, "restart")
         if wait:
-            cf_apps.wait(client, guid, name)
+            cf_start.wait(client, guid, name)
     elif found["state"] == "STARTED":
         client.act(guid, "stop")
-    cf_apps.show(name)
+    cf_show.show(name)
 
 
 def _route(client: Client, app: Json, route: tuple[str, str, str]) -> tuple[str, str, str] | None:
@@ -163,7 +182,9 @@ def _route(client: Client, app: Json, route: tuple[str, str, str]) -> tuple[str,
 
 def _check_command(client: Client, app: Json, directory: Path) -> None:
     """Say what is missing before anything is made: something has to say how to start an app."""
-    if app.get("command") or app.get("buildpacks") or app.get("buildpack"):
+    if app.get("command") or (cf_manifest.web_process(app) or {}).get("command"):
+        return
+    if app.get("buildpacks") or app.get("buildpack"):
         return
     if directory.is_file() or (directory / "Procfile").exists():
         return

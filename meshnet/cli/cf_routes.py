@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meshnet.cli.cf_options import Force, Host, Json, Name, Path_, ok, rooted
+from meshnet.cli.cf_options import Force, Host, Json, Name, Path_, confirmed, ok, rooted
 from meshnet.cli.cf_session import session
 from meshnet.cli.client import dump
 from meshnet.cli.tables import one_line, table
@@ -65,6 +65,16 @@ def unmap_route(name: Name, domain: str, hostname: Host = "", path: Path_ = "") 
 def delete_route(domain: str, hostname: Host = "", path: Path_ = "", force: Force = False) -> None:
     """Delete a route; one that is not there is no error, as in cf."""
     client = session()
+    url = (f"{hostname}.{domain}" if hostname else domain) + rooted(path)
+    if not force and not confirmed(
+        f"Really delete the route {url}?",
+        otherwise=f"'{url}' has not been deleted.",
+        before=(
+            "This action impacts all apps using this route.",
+            "Deleting this route will make apps unreachable via this route.",
+        ),
+    ):
+        return
     if route := client.route(domain, hostname, rooted(path)):
         client.delete_route(route["guid"])
     else:
@@ -86,6 +96,10 @@ def check_route(domain: str, hostname: Host = "", path: Path_ = "") -> None:
 def delete_orphaned_routes(force: Force = False) -> None:
     """Delete the routes of the space that lead to no app."""
     client = session()
+    if not force and not confirmed(
+        "Really delete orphaned routes?", otherwise="Routes have not been deleted."
+    ):
+        return
     client.job("DELETE", f"/v3/spaces/{client.space}/routes?unmapped=true")
     ok()
 

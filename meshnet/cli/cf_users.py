@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from meshnet.cli.cf_options import Force, Json, ok
+from meshnet.cli.cf_options import Force, Json, confirmed, ok
 from meshnet.cli.cf_orgs import add_role
 from meshnet.cli.cf_session import missing, organization, session, space
 from meshnet.cli.client import Client, dump
@@ -46,6 +46,10 @@ def create_user(name: str, password: str) -> None:
 def delete_user(name: str, force: Force = False) -> None:
     """Delete a user with all roles; one that is not there is no error."""
     client = session()
+    if not force and not confirmed(
+        f"Really delete the user {name}?", otherwise=f"User '{name}' has not been deleted."
+    ):
+        return
     found = _in_uaa(client, name)
     if not found:
         missing(NotFound(f"User '{name}' does not exist."))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import time
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote_plus
 
 import httpx
 import jwt
 
+from meshnet.cli.tables import one_line
 from meshnet.model.errors import InputError, NotFound, PeerError
 from meshnet.model.patience import patient
 
@@ -76,6 +80,8 @@ class Session:
         reply = self.request(method, path, body, **options)
         if reply.status_code >= 400:
             raise _error(reply)
+        if warnings := reply.headers.get("x-cf-warnings"):
+            _warn(unquote_plus(text) for text in warnings.split(","))
         return reply
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
@@ -114,7 +120,7 @@ class Session:
         while where := reply.headers.get("location"):
             job = self.call("GET", where).json()
             if job["state"] == "COMPLETE":
-                return
+                return _warn(warning["detail"] for warning in job.get("warnings", ()))
             if job["state"] == "FAILED":
                 texts = [error["detail"] for error in job["errors"]]
                 raise InputError("; ".join(texts) or f"job {job['guid']} failed")
@@ -149,6 +155,12 @@ class Session:
         self._http.headers["authorization"] = f"bearer {reply.json()['access_token']}"
 
 
+def _warn(texts: Iterable[str]) -> None:
+    """What the API wants its user to know, though all went well; as cf shows it."""
+    for text in texts:
+        print(one_line(text), file=sys.stderr)
+
+
 def claims(access_token: str) -> dict[str, Any]:
     """What a token says; nothing where it is no JWT. Its signature is the API's to check."""
     try:
@@ -164,6 +176,8 @@ def _error(reply: httpx.Response) -> Exception:
     try:
         value = reply.json()
         text = value.get("error") or "; ".join(e["detail"] for e in value["errors"])
+        if text == "insufficient_scope":  # UAA's, of users and clients; it names no one who may
+            text = "not authorized: only an administrator may do that (insufficient_scope)"
     except (ValueError, KeyError, TypeError, AttributeError):
         text = reply.text[:200] or f"HTTP {reply.status_code}"
     if reply.status_code == httpx.codes.NOT_FOUND:

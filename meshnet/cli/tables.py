@@ -13,12 +13,13 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: str = "") -> None:
     """Print columns aligned, cf's way: lower-case heads, three spaces between."""
     lines = [list(columns), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
-        print("   ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip())
+        text = "   ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True))
+        print(f"{indent}{text}".rstrip())
 
 
 def show_status(found: dict[str, Any]) -> None:

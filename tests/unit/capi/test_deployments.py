@@ -54,6 +54,32 @@ def test_a_rolling_restart_keeps_all_instances_and_both_versions_are_routed(tmp_
         assert status(w, deployment) == ("FINALIZED", "DEPLOYED")
 
 
+def test_both_versions_are_processes_while_a_deployment_lasts(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = scaled(w, 2)
+        deploy(w, app)
+        coming, going = w.ask("GET", f"/v3/apps/{app}/processes", None, 200)["resources"]
+        assert coming["guid"] == app and going["type"] == "web"
+        assert going["relationships"]["app"]["data"]["guid"] == app
+        path = f"/v3/processes/{going['guid']}"
+        assert w.ask("GET", path, None, 200)["instances"] == 2
+        assert w.ask("GET", f"{path}/sidecars", None, 200)["resources"] == []
+        rows = w.ask("GET", f"{path}/stats", None, 200)["resources"]
+        assert [row["state"] for row in rows] == ["RUNNING", "RUNNING"]
+        found = w.ask("GET", f"/v3/processes?app_guids={app}", None, 200)["resources"]
+        assert [p["guid"] for p in found] == [app, going["guid"]]
+        assert "not found" in w.refused("PATCH", path, {"command": "x"}, 404)
+        w.user("stranger")
+        w.sign_in("stranger")
+        assert w.refused("GET", path, None, 404) == "Process not found"
+        w.sign_in()
+        for _ in range(3):
+            w.bbs.run_all()
+            go_on(w)
+        assert len(w.ask("GET", f"/v3/apps/{app}/processes", None, 200)["resources"]) == 1
+        assert w.refused("GET", path, None, 404) == "Process not found"
+
+
 def test_traffic_leaves_a_version_before_it_ends(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         app = scaled(w, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,24 @@ def test_stats_of_a_stopped_app_and_before_anything_is_placed_are_not_empty(tmp_
         (row,) = w.ask("GET", f"/v3/apps/{started}/processes/web/stats", None, 200)["resources"]
         assert row["state"] == "DOWN" and row["mem_quota"] == 256 * 1024 * 1024
         assert {"usage", "uptime", "details", "isolation_segment"} <= row.keys()
+
+
+def test_stats_say_since_when_and_why_an_instance_does_not_run(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        app = w.app("a", start=True)
+        w.bbs.run_all()
+        (lrp,) = w.bbs.actual
+        lrp.since = time.time_ns() - 90 * 1_000_000_000
+        lrp.crash_reason = "Exit status 7"
+        for state, shown, details in (
+            ("CRASHED", "CRASHED", "Exit status 7"),
+            ("CLAIMED", "STARTING", "Exit status 7"),  # on its way again
+            ("RUNNING", "RUNNING", None),
+        ):
+            lrp.state = state
+            (row,) = w.ask("GET", f"/v3/processes/{app}/stats", None, 200)["resources"]
+            assert (row["state"], row["details"]) == (shown, details)
+            assert 89 <= row["uptime"] <= 100
 
 
 def test_one_instance_is_ended_and_starts_over(tmp_path: Path) -> None:

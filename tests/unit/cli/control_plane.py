@@ -127,10 +127,16 @@ class ControlPlane:
 
 
 class Cell:
-    """Reports every instance it is given as running, at 10.255.1.<2 + index>."""
+    """Reports every instance it is given as running, at 10.255.1.<2 + index>.
+
+    Attributes:
+        crash_reason: where set, instances crash instead, with it.
+        waits: instances are left alone: they neither run nor crash.
+    """
 
     def __init__(self, url: str) -> None:
         self._url, self._loop = url, asyncio.new_event_loop()
+        self.crash_reason, self.waits = "", False
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -157,7 +163,7 @@ class Cell:
         else:
             lrps = [event.message.actual_lrp] if event.name == api.CREATED else []
         for lrp in lrps:
-            if lrp.state == api.CLAIMED:
+            if lrp.state == api.CLAIMED and not self.waits:
                 index = lrp.actual_lrp_key.index
                 port = pb.PortMapping(container_port=8080, host_port=61000 + index)
                 net = pb.ActualLRPNetInfo(
@@ -165,6 +171,9 @@ class Cell:
                 )
                 with contextlib.suppress(MeshnetError):
                     key, instance = lrp.actual_lrp_key, lrp.actual_lrp_instance_key
+                    if self.crash_reason:
+                        await bbs.crash_actual(key, instance, self.crash_reason)
+                        continue
                     await bbs.start_actual(key, instance, net)
 
     def close(self) -> None:

@@ -8,72 +8,17 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import HOST, ROOM, ROOMS, Cell, ControlPlane
+from cf_command import COMMAND, Cf
+from control_plane import HOST, ROOM, ControlPlane
 
 from meshnet.cli.client import Client
-from meshnet.cli.main import main
 
 EXTERNAL, VIPS, PLAIN = "istio.mesh.lab", "istio.apps.internal", "apps.internal"
-COMMAND = "python3 app.py"
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    made, cells = ControlPlane(tmp_path_factory.mktemp("plane")), []
-    try:
-        made.start(*ROOMS)
-        cells.append(Cell(f"http://{HOST}:{made.ports['bbs']}"))
-        yield made
-    finally:
-        for cell in cells:
-            cell.close()
-        made.close()
-
-
-@pytest.fixture
-def client(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    for name, value in plane.environment.items():
-        monkeypatch.setenv(name, value)
-    made = Client(*plane.environment.values())
-    yield made
-    for app in made.apps():
-        made.delete_app(app["guid"])
-    for route in made.routes():
-        made.delete_route(route["guid"])
-    made.close()
-
-
-class Cf:
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.said = ""
-
-    def __call__(self, *words: str, status: int = 0) -> str:
-        """What a command prints; its errors where it is to fail."""
-        with pytest.raises(SystemExit) as ended:
-            main(["cf", *words])
-        out, err = self._capsys.readouterr()
-        self.said = err
-        assert ended.value.code == status, out + err
-        return err if status else out
-
-
-@pytest.fixture
-def cf(client: Client, capsys: pytest.CaptureFixture[str]) -> Cf:
-    return Cf(capsys)
-
-
-@pytest.fixture
-def app_dir(tmp_path: Path) -> Path:
-    directory = tmp_path / "app"
-    directory.mkdir()
-    (directory / "app.py").write_text("print()", encoding="utf-8")
-    return directory
 
 
 def dig(plane: ControlPlane, name: str, *options: str) -> tuple[str, list[str]]:
@@ -188,8 +133,8 @@ def test_scale_restart_and_environment(cf: Cf, client: Client, app_dir: Path) ->
     assert cf("scale", "a", "-i", "3").count("running") == 3
     cf("set-env", "a", "GREETING", "hola")
     cf("restart", "a")
-    assert json.loads(cf("env", "a"))["environment_variables"] == {"GREETING": "hola"}
-    cf("scale", "a", "-m", "1G")
+    assert json.loads(cf("env", "a", "--json"))["environment_variables"] == {"GREETING": "hola"}
+    cf("scale", "a", "-m", "1G", "-f")
     assert client.process(client.app("a")["guid"])["memory_in_mb"] == 1024
 
 
@@ -243,17 +188,34 @@ def test_routes_are_mapped_unmapped_and_deleted_as_in_cf(cf: Cf, app_dir: Path) 
     cf("unmap-route", "a", EXTERNAL, "-n", "h", "--path", "/p")
     cf("unmap-route", "a", EXTERNAL, "-n", "h", "--path", "/p")  # not mapped: no error
     cf("delete-route", EXTERNAL, "-n", "h", "--path", "/p", "-f")
-    cf("delete-route", EXTERNAL, "-n", "h", "--path", "/p")  # gone: no error
+    cf("delete-route", EXTERNAL, "-n", "h", "--path", "/p", "-f")  # gone: no error
     cf("delete", "a", "-f", "-r")
-    cf("delete", "a")  # gone: no error
+    cf("delete", "a", "-f")  # gone: no error
     assert json.loads(cf("routes", "--json")) == [] == json.loads(cf("apps", "--json"))
 
 
 def test_delete_with_routes_spares_what_others_share(cf: Cf, client: Client, app_dir: Path) -> None:
     for name in ("a", "b"):
         cf("push", name, "-p", str(app_dir), "-c", COMMAND, "--no-start", "-n", "shared")
-    assert "leads to other apps" in cf("delete", "a", "-r", status=2)
+    assert "leads to other apps" in cf("delete", "a", "-r", "-f", status=2)
     assert len(client.apps()) == 2
+
+
+def test_a_route_that_nothing_serves_is_warned_of(cf: Cf, client: Client, app_dir: Path) -> None:
+    cf("create-shared-domain", "example.org")
+    assert "Nothing at the ingress serves the domain 'example.org'" in cf.said
+    cf("push", "a", "-p", str(app_dir), "-c", COMMAND, "--no-start", "--no-route")
+    cf("map-route", "a", "example.org", "-n", "x")
+    assert "Nothing at the ingress serves" in cf.said and cf.said.endswith("OK\n")
+    cf("map-route", "a", EXTERNAL, "-n", "x")
+    assert cf.said == "OK\n"
+    manifest = app_dir / "manifest.yml"
+    manifest.write_text(
+        f"applications:\n- name: a\n  command: {COMMAND}\n  routes: [{{route: y.example.org}}]\n"
+    )
+    cf("push", "-f", str(manifest), "--no-start")
+    assert "For application 'a': Nothing at the ingress serves" in cf.said
+    cf("delete-shared-domain", "example.org", "-f")
 
 
 def test_policies(cf: Cf, client: Client, app_dir: Path) -> None:
@@ -272,7 +234,7 @@ def test_policies(cf: Cf, client: Client, app_dir: Path) -> None:
     cf("remove-network-policy", "a", "b")
     assert cf.said == "OK\n"
     assert len(client.policies()) == 1
-    cf("delete", "b")
+    cf("delete", "b", "-f")
     assert client.policies() == []
     assert "missing start port" in cf("add-network-policy", "a", "a", "--port", "0", status=2)
 
@@ -318,7 +280,7 @@ def test_what_was_acknowledged_survives_kill_9_and_reaches_peers_that_were_away(
     plane.end("copilot")
     plane.end("policy")
     cf("map-route", "a", VIPS, "-n", "later")
-    cf("delete", "b")
+    cf("delete", "b", "-f")
     plane.end("capi")
     plane.start("capi", "copilot", "policy")
     until(lambda: dig(plane, f"later.{VIPS}")[0] == "NOERROR")

@@ -152,3 +152,15 @@ def test_curl_sends_what_it_is_given(user: Cf) -> None:
     found = json.loads(user("curl", "v2/domains?q=name:istio.mesh.lab"))
     assert found["total_results"] == 1
     assert "CF-NotFound" in user("curl", "/v3/nothing")
+
+
+def test_users_are_an_administrators_to_make_and_a_domain_that_nothing_serves_is_told(
+    user: Cf, plane: ControlPlane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user("target", "-o", "system")
+    user("create-user", "clerk", "secret")
+    user("auth", "clerk", "secret")
+    said = user("create-user", "other", "secret", status=2)
+    assert "only an administrator may do that" in said
+    user("auth", "admin", "pw")
+    user("delete-user", "clerk", "-f")

@@ -73,6 +73,31 @@ def test_a_directory_that_is_no_apps_is_not_read(
         pack(tmp_path, "x")
 
 
+def test_what_cfignore_names_and_what_cf_never_uploads_is_left_out(tmp_path: Path) -> None:
+    for name in (
+        *("app.py", "manifest.yml", ".gitignore", ".DS_Store", "a.log", "keep.log", "ü.tmp"),
+        *(".git/config", "sub/.svn/x", "node_modules/a/b.js", "build/x", "build/y", "sub/b.log"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    found = {"app.py", "a.log", "keep.log", "ü.tmp", "sub/", "sub/b.log"}
+    more = {"node_modules/", "node_modules/a/", "node_modules/a/b.js", "build/", "build/x"}
+    assert set(members(tmp_path)) == found | more | {"build/y"}
+    lines = "# no logs\n*.log\n!keep.log\nnode_modules/\n/build/*\n!/build/x\n*.tmp\n"
+    (tmp_path / ".cfignore").write_text(lines, encoding="utf-8")
+    assert set(members(tmp_path)) == {"app.py", "keep.log", "sub/", "build/", "build/x"}
+
+
+def test_a_cfignore_that_leaves_nothing_or_is_none(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("x", encoding="utf-8")
+    (tmp_path / ".cfignore").write_text("*\n", encoding="utf-8")
+    with pytest.raises(InputError, match="nothing to push but what is ignored"):
+        pack(tmp_path)
+    (tmp_path / ".cfignore").write_text("!\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"\.cfignore names no patterns"):
+        pack(tmp_path)
+
+
 def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CF_API", "CF_USER", "CF_PASSWORD"):
         monkeypatch.delenv(name, raising=False)

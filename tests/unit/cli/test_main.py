@@ -64,6 +64,18 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0 and out.startswith("meshnet ") and out.split()[1][0].isdigit()
 
 
+def test_cfs_own_ways_to_ask_for_the_version_and_for_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (("cf", "version"), ("cf", "-v"), ("cf", "--version")):
+        status, out, _ = run(capsys, *words)
+        assert status == 0 and out.startswith("meshnet cf version ")
+    assert run(capsys, "cf", "help")[:2] == run(capsys, "cf", "-h")[:2]
+    assert run(capsys, "cf", "help", "push")[:2] == run(capsys, "cf", "push", "-h")[:2]
+    status, _, err = run(capsys, "cf", "help", "nope")
+    assert status == 2 and "'nope' is not a registered command" in err
+
+
 def test_completion_offers_commands_and_is_silent_without_a_lab(tmp_path: Path) -> None:
     def complete(line: str) -> list[str]:
         variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshnet.cli.waiting import SETTLED_SECONDS, NotPlaced, Progress, ranges
-from meshnet.model.errors import PeerError
+from meshnet.cli.waiting import SETTLED_SECONDS, NotPlaced, NotStarted, Progress, Rollout, ranges
+from meshnet.model.errors import InputError, PeerError
 
 FULL = "insufficient resources: containers"
 
@@ -71,3 +71,37 @@ def test_a_crash_is_told_at_once() -> None:
 def test_ranges() -> None:
     assert ranges([]) == "" and ranges([7]) == "7"
     assert ranges([5, 1, 3, 4]) == "1, 3-5"
+
+
+def test_what_crashed_and_is_on_its_way_again_is_a_crash_to_who_asks_for_the_first() -> None:
+    again = [{"index": 0, "state": "STARTING", "details": "exit status 7"}]
+    assert not Progress(60).judge(again)
+    with pytest.raises(NotStarted, match="instance 0 crashed: exit status 7"):
+        Progress(60, first_crash=True).judge(again)
+
+
+DEPLOYING = {"value": "ACTIVE", "reason": "DEPLOYING"}
+
+
+def test_a_rollout_is_told_once_a_step_until_it_is_over() -> None:
+    rollout = Rollout(60)
+    text = "deploying: 0/1 new running, 2 old left"
+    assert rollout.judge(DEPLOYING, rows("STARTING"), 2) == (False, text)
+    assert rollout.judge(DEPLOYING, rows("STARTING"), 2) == (False, "")
+    assert rollout.judge(DEPLOYING, rows("RUNNING", "STARTING"), 1)[1].endswith("1 old left")
+    assert rollout.judge({"value": "FINALIZED", "reason": "DEPLOYED"}, [], 0) == (True, "")
+
+
+def test_a_rollout_ends_with_a_crash_a_cancellation_or_when_nothing_changes() -> None:
+    clock = Clock()
+    rollout = Rollout(60, clock)
+    with pytest.raises(NotStarted, match="new instance 0 crashed: boom"):
+        rollout.judge(DEPLOYING, rows("CRASHED", details="boom"), 1)
+    canceling = {"value": "ACTIVE", "reason": "CANCELING"}
+    assert not rollout.judge(canceling, rows("CRASHED", details="boom"), 1)[0]
+    with pytest.raises(InputError, match="the deployment was canceled"):
+        rollout.judge({"value": "FINALIZED", "reason": "CANCELED"}, [], 0)
+    rollout.judge(DEPLOYING, rows("STARTING"), 1)
+    clock.time += 61
+    with pytest.raises(NotStarted, match="Start app timeout: deploying: 0/1 new"):
+        rollout.judge(DEPLOYING, rows("STARTING"), 1)

@@ -1,0 +1,60 @@
+"""How an app is shown: cf's layout, with the cell and the address beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cf_command import COMMAND, Cf
+
+from meshnet.cli.cf_show import friendly, since, size
+from meshnet.cli.client import Client
+
+
+def test_an_app_is_laid_out_as_cf_does(cf: Cf, client: Client, app_dir: Path) -> None:
+    cf("push", "a", "-p", str(app_dir), "-c", COMMAND, "-m", "64M", "-k", "1G")
+    lines = cf("app", "a").splitlines()
+    top, process = lines[: lines.index("")], lines[lines.index("") + 1 :]
+    assert [line.partition(":")[0] for line in top[:6]] == [
+        *("name", "requested state", "routes", "last uploaded", "stack", "buildpacks")
+    ]
+    assert [line.partition(":")[0] for line in process[:5]] == [
+        *("type", "sidecars", "instances", "memory usage", "start command")
+    ]
+    heads = process[5].split()
+    assert heads == [
+        *("state", "since", "cpu", "memory", "disk", "logging", "cell", "address", "details")
+    ]
+    row = process[6].split()
+    assert row[:2] == ["#0", "running"] and "cell-1" in row and "10.255.1.2" in row
+    age = datetime.now(UTC) - datetime.fromisoformat(row[2].replace("Z", "+00:00"))
+    assert 0 <= age.total_seconds() < 120
+    assert "0B of 64M" in process[6] and "0B of 1G" in process[6]
+    assert cf("app", "a", "--guid").strip() == client.app("a")["guid"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0B"), (1023, "1023B"), (1024, "1K"), (10_695_475, "10.2M"), (2**30, "1G"), (2**41, "2T")],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_when_an_instance_came_into_its_state() -> None:
+    row: dict[str, Any] = {"state": "CRASHED", "uptime": 3600}
+    age = datetime.now(UTC) - datetime.fromisoformat(since(row).replace("Z", "+00:00"))
+    assert 3595 < age.total_seconds() < 3605
+    assert since({"state": "DOWN", "uptime": 0}) == ""
+
+
+def test_times_are_told_as_people_do() -> None:
+    day, _, month, *_, year = friendly("2026-11-15T12:43:38Z").split()
+    assert (day, month, year) == ("Sun", "Nov", "2026")
+    assert friendly("") == ""
+
+
+def test_no_apps(cf: Cf) -> None:
+    assert cf("apps") == "" and cf.said == "No apps found\n"
