@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from meshnet.capi import (
     app_parts_api,
     apps_api,
+    audit_events_api,
     builds_api,
     deployments_api,
     destinations_api,
@@ -31,6 +32,7 @@ from meshnet.capi import (
     users_api,
     v2_api,
 )
+from meshnet.capi.audit import Actor
 from meshnet.capi.limits import Limits
 from meshnet.capi.request_id import RequestId
 from meshnet.capi.service import Service, Svc
@@ -43,7 +45,7 @@ _MODULES = (
     *(root_api, uaa_api, uaa_users_api, clients_api, jobs_api, platform_api),
     *(organizations_api, spaces_api, roles_api, users_api),
     *(organization_quotas_api, space_quotas_api),
-    *(apps_api, app_parts_api, processes_api),
+    *(apps_api, app_parts_api, processes_api, audit_events_api),
     *(packages_api, builds_api, droplets_api, deployments_api, manifests_api, openapi),
     *(domains_api, routes_api, destinations_api, v2_api),
 )
@@ -69,6 +71,7 @@ def application(service: Service) -> FastAPI:
     error_answers.install(app)
     app.add_middleware(Limits)
     app.add_middleware(RequestId)
+    app.add_middleware(Actor)
     return app
 
 

@@ -71,6 +71,8 @@ async def act(service: Service, app: App, action: str) -> App:
     if action == "restart" or after.state != app.state:
         after = after.renewed()
     quotas.check_app(service.records, app, after)
+    if after is not app and after != app:
+        service.records.say(f"audit.app.{action}", app)
     return await save(service, app, after)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from meshnet.model.errors import MeshnetError
@@ -64,15 +64,23 @@ class Logs:
             if (guid := lrp.actual_lrp_instance_key.instance_guid) in newest
         }
 
-    async def report_crashes(self, bbs: BbsClient) -> None:
-        """Write every crash to its app's log, until BBS's events break with PeerError."""
+    async def report_crashes(
+        self, bbs: BbsClient, crashed: Callable[[str, dict[str, Any]], object]
+    ) -> None:
+        """Write every crash to its app's log, until BBS's events break with PeerError.
+
+        Args:
+            crashed: called with the app's guid and what there is to know.
+        """
         async for event in bbs.events():
             if getattr(event, "name", "") == bbs_api.CRASHED_EVENT:
                 crash = event.message  # type: ignore[union-attr]
                 guid = crash.actual_lrp_key.process_guid[:_GUID_CHARACTERS]
                 self.say(guid, API, 'Process has crashed with type: "web"')
-                payload = _inspected(_payload(crash))
-                self.say(guid, API, f"App instance exited with guid {guid} payload: {payload}")
+                payload = _payload(crash)
+                text = f"App instance exited with guid {guid} payload: {_inspected(payload)}"
+                self.say(guid, API, text)
+                crashed(guid, payload)
 
 
 def _shown(envelope: Any) -> dict[str, Any]:

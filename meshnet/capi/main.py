@@ -117,7 +117,9 @@ async def _serve(config: Config, store: Store) -> None:
             tasks.create_task(runtime.serve_asgi(app, host=host, port=port, tls=tls, mutual=mutual))
         service.resume()
         tasks.create_task(sync.heal())
-        crashes = runtime.keep_trying(lambda: logs.report_crashes(bbs), "BBS's events")
+        crashes = runtime.keep_trying(
+            lambda: logs.report_crashes(bbs, records.crashed), "BBS's events"
+        )
         tasks.create_task(crashes)
         tasks.create_task(service.deployer.run())
         await asyncio.sleep(0)

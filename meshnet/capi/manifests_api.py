@@ -47,6 +47,9 @@ async def apply(guid: str, request: Request, service: Svc, user: User) -> JSONRe
         except ApiError as exc:
             failed = exc
             break
+    applied = {one.name for one in wanted} if failed is None else set()
+    for app in [a for a in service.records.apps if a.space == guid and a.name in applied]:
+        service.records.say("audit.app.apply_manifest", app)
     for one in wanted:
         one.warnings += _unserved(service.records, guid, one)
     warnings = [f"For application '{m.name}': {text}" for m in wanted for text in m.warnings]

@@ -166,7 +166,6 @@ _serve("isolation_segments", "Isolation segment", _SEGMENTS, "organization_guids
 _OF_SERVICES = ("space_guids", "organization_guids", "service_broker_guids", "available")
 for _kind, _what, _filters in (
     ("security_groups", "Security group", ("globally_enabled_running", "running_space_guids")),
-    ("audit_events", "Event", ("types", "target_guids", "space_guids", "organization_guids")),
     ("service_instances", "Service instance", (*_OF_SERVICES, "type")),
     ("service_brokers", "Service broker", _OF_SERVICES),
     ("service_offerings", "Service offering", (*_OF_SERVICES, "service_broker_names")),

@@ -6,10 +6,19 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from meshnet.capi import rolling
-from meshnet.capi.app_records import App, Build, Deployments, Droplet, Package, old_process
+from meshnet.capi import audit, rolling
+from meshnet.capi.app_records import (
+    WEB,
+    App,
+    Build,
+    Deployments,
+    Droplet,
+    Package,
+    old_process,
+)
 from meshnet.capi.domains import Domains
 from meshnet.capi.jobs import Jobs
 from meshnet.capi.route_records import Route, Routes
@@ -57,6 +66,30 @@ class Records:
         self.jobs = Jobs(store)
         self.departed = Table(store, Departed, "Departed")
         self.routes = Routes(store, self.domains)
+        self.events = audit.Events(store)
+        self.apps.watch = partial(self._watched, audit.of_app)
+        self.routes.watch = partial(self._watched, audit.of_route)
+        self.deployments.watch = partial(self._watched, audit.of_deployment)
+        self.packages.watch = partial(self._watched, audit.of_package)
+        self.builds.watch = partial(self._watched, audit.of_build)
+
+    def _watched(self, told: Any, before: Any, after: Any, changes: Changes) -> None:
+        for kind, guid, data in told(before, after):
+            written = changes.written.get(guid)
+            app = written if isinstance(written, App) else self.apps.find(guid)
+            if app:  # one that is gone has said so itself
+                self.say(kind, app, data, changes=changes)
+
+    def crashed(self, app_guid: str, data: dict[str, Any]) -> None:
+        """Record that an instance of an app crashed."""
+        if app := self.apps.find(app_guid):
+            actor = {"guid": app.guid, "type": "process", "name": WEB}
+            self.say("audit.app.process.crash", app, data, actor=actor)
+
+    def say(self, kind: str, app: App, data: dict[str, Any] | None = None, **more: Any) -> None:
+        """Record an audit event of an app; the rest as of `Events.say`."""
+        space = self.spaces.find(app.space)
+        self.events.say(kind, app, space.organization if space else "", data, **more)
 
     @contextmanager
     def changes(self) -> Iterator[Changes]:

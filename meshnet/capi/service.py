@@ -12,6 +12,7 @@ import httpx
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from meshnet.capi import audit
 from meshnet.capi.bits import Bits
 from meshnet.capi.deployer import Deployer
 from meshnet.capi.errors import invalid_token, unauthenticated, unprocessable
@@ -90,6 +91,7 @@ async def _user(request: Request) -> Permissions:
     records = service.records
     user = Permissions(records, token.user_guid, token.user_name, token.scopes, token.client_id)
     user.require_scope(request.method)
+    audit.acts(user.guid, user.name or user.client_id)
     # As CC does: whoever shows up with a good token is known from then on.
     if records.users.find(user.guid) is None:
         records.users.put(KnownUser(guid=user.guid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -51,18 +52,29 @@ R = TypeVar("R", bound=Record)
 
 
 class Changes:
-    """Writes of one transaction: to the store together, to the tables when that has committed."""
+    """Writes of one transaction: to the store together, to the tables when that has committed.
+
+    Attributes:
+        written: the records written so far, by guid.
+    """
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
+        self.written: dict[str, Record] = {}
         self.then: list[Callable[[], None]] = []
 
 
 class Table(Generic[R]):
-    """The records of one kind, all in memory; each write is committed to the store first."""
+    """The records of one kind, all in memory; each write is committed to the store first.
+
+    Attributes:
+        watch: called with what a record was and is (None: not there) and the transaction that
+            makes it so, which it may add to.
+    """
 
     def __init__(self, store: Store, kind: type[R], what: str) -> None:
         self._store, self._kind, self._what = store, kind, what
+        self.watch: Callable[[R | None, R | None, Changes], object] | None = None
         self._rows = {guid: self._load(value) for guid, value in store.list(what).items()}
 
     def get(self, guid: str) -> R:
@@ -88,12 +100,36 @@ class Table(Generic[R]):
             return record
         if old:
             record = replace(record, updated_at=now())
+        if self.watch and changes is None:
+            with self._together() as changes:
+                self._write(record, old, changes)
+        else:
+            self._write(record, old, changes)
+        return record
+
+    def _write(self, record: R, old: R | None, changes: Changes | None) -> None:
         (changes.tx if changes else self._store).put(self._what, record.guid, asdict(record))
         self._apply(lambda: self._set(record), changes)
-        return record
+        if changes:
+            changes.written[record.guid] = record
+        if self.watch and changes:
+            self.watch(old, record, changes)
+
+    @contextmanager
+    def _together(self) -> Iterator[Changes]:
+        with self._store.transaction() as tx:
+            changes = Changes(tx)
+            yield changes
+        for work in changes.then:
+            work()
 
     def delete(self, guid: str, changes: Changes | None = None) -> None:
         """Remove a record."""
+        if self.watch and changes is None:
+            with self._together() as changes:
+                return self.delete(guid, changes)
+        if self.watch and changes:
+            self.watch(self._rows.get(guid), None, changes)
         (changes.tx if changes else self._store).delete(self._what, guid)
         self._apply(lambda: self._drop(guid), changes)
 

@@ -12,6 +12,7 @@ import typer
 from meshnet.cli import (
     cf_apps,
     cf_domains,
+    cf_events,
     cf_login,
     cf_logs,
     cf_manifest_file,
@@ -104,6 +105,7 @@ _MODULES = {
     cf_show: "apps",
     cf_apps: "scale start stop restart restage cancel-deployment delete rename"
     " env set-env unset-env buildpacks stacks",
+    cf_events: "events",
     cf_manifest_file: "create-app-manifest",
     cf_logs: "logs",
     cf_domains: "domains create-shared-domain create-private-domain delete-shared-domain"

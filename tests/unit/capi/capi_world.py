@@ -267,9 +267,9 @@ class World:
         return str(self.ask("POST", "/v3/spaces", body, 201)["guid"])
 
     def state(self) -> dict[str, str]:
-        """All that is stored, but for jobs."""
+        """All that is stored, but for jobs and events."""
         tables = {n: t for n, t in vars(self.records).items() if isinstance(t, Table)}
-        del tables["jobs"]
+        del tables["jobs"], tables["events"]
         return {name: repr(sorted(table, key=lambda r: r.guid)) for name, table in tables.items()}
 
     def ask(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:

@@ -121,13 +121,16 @@ class Bbs:
 
 
 def test_a_crash_is_in_the_apps_log_as_cc_writes_it() -> None:
-    cache = LogCache()
+    cache, told = LogCache(), list[tuple[str, int]]()
 
     async def main() -> None:
         with pytest.raises(PeerError):
-            await Logs(cache).report_crashes(Bbs())  # type: ignore[arg-type]
+            await Logs(cache).report_crashes(
+                Bbs(), lambda guid, data: told.append((guid, data["index"]))
+            )  # type: ignore[arg-type]
 
     asyncio.run(main())
+    assert told == [(APP, 2)]
     assert cache.said() == [
         'API OUT Process has crashed with type: "web"',
         f'API OUT App instance exited with guid {APP} payload: {{"instance"=>"g", "index"=>2, '

@@ -58,3 +58,12 @@ def test_times_are_told_as_people_do() -> None:
 
 def test_no_apps(cf: Cf) -> None:
     assert cf("apps") == "" and cf.said == "No apps found\n"
+
+
+def test_events_are_told_newest_first(cf: Cf, app_dir: Path) -> None:
+    cf("push", "a", "-p", str(app_dir), "-c", COMMAND, "--no-start")
+    cf("scale", "a", "-i", "2")
+    head, first, *_, last = cf("events", "a").splitlines()
+    assert head.split() == ["time", "event", "actor", "description"]
+    assert first.split(maxsplit=3)[1:] == ["audit.app.process.scale", "admin", "instances: 2"]
+    assert last.split()[1] == "audit.app.create"
