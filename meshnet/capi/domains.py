@@ -76,11 +76,11 @@ class Domains(Table[Domain]):
         above = {domain.name.lower(), *parents(domain.name)}
         if any(d.name.lower() in above for d in mine):
             return ""
-        names = ", ".join(d.name for d in mine) or "there is none"
+        names = ", ".join(d.name for d in mine) or "none"
         where = "inside" if domain.internal else "at the ingress"
         return (
-            f"Nothing {where} serves the domain '{domain.name}': the route is kept, and leads"
-            f" nowhere. Domains that are served: {names}, and those below."
+            f"Nothing {where} serves the domain '{domain.name}': its routes are kept, and lead"
+            f" nowhere. Served: {names}, and domains below."
         )
 
     def _load(self, value: Mapping[str, Any]) -> Domain:

@@ -18,7 +18,19 @@ from meshnet.model.errors import NotFound
 
 Row = dict[str, Any]
 _KB = 1024
-_HEADS = ("", "state", "ready", "since", "cpu", "memory", "disk", "logging", "cell", "address", "details")
+_HEADS = (
+    "",
+    "state",
+    "ready",
+    "since",
+    "cpu",
+    "memory",
+    "disk",
+    "logging",
+    "cell",
+    "address",
+    "details",
+)
 
 
 def apps(json: Json = False) -> None:

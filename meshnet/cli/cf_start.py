@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -20,7 +21,11 @@ STARTUP_TIMEOUT, STARTUP_MINUTES = "CF_STARTUP_TIMEOUT", 5.0
 TAIL_LINES, TAIL_SECONDS = 10, 3.0
 # Beyond its own start timeout (-t), for an app that may take longer than we wait.
 _AFTER_TIMEOUT_SECONDS = 30.0
+# How many lines that is looked for in: the platform says a lot when it takes an instance away.
+_READ_LINES = 100
 _EXITED = "App instance exited"
+# What the app says, what its health checks say of it, and what the cell has against it.
+_OWN = re.compile(r"\s*\S+ \[(APP|HEALTH|CELL/\d+\] ERR)")
 
 
 def patience(process: dict[str, Any]) -> float:
@@ -65,6 +70,7 @@ def wait(client: Client, app_guid: str, name: str) -> None:
     except NotStarted as exc:
         cf_show.show(name)
         _tail(client, app_guid, began)
+        _tip(str(exc))
         raise NotStarted(f"{exc} (more: meshnet cf logs {name} --recent)") from exc
 
 
@@ -90,6 +96,7 @@ def roll(client: Client, app_guid: str, name: str, droplet: str = "", *, watch: 
     except NotStarted as exc:
         cf_show.show(name)
         _tail(client, app_guid, began)
+        _tip(str(exc))
         raise NotStarted(
             f"{exc} (the deployment goes on: meshnet cf cancel-deployment {name};"
             f" more: meshnet cf logs {name} --recent)"
@@ -119,12 +126,19 @@ def _watch(client: Client, app_guid: str, deployment: str, rollout: Rollout) -> 
         time.sleep(POLL_SECONDS)
 
 
+def _tip(reason: str) -> None:
+    if "never healthy" in reason:
+        print("TIP: an app must listen on $PORT at its own address, 0.0.0.0", file=sys.stderr)
+
+
 def _tail(client: Client, app_guid: str, began: int) -> None:
     """Show the end of an app's log; what was said last may take a moment to arrive."""
-    deadline, lines = time.monotonic() + TAIL_SECONDS, list[str]()
+    deadline, lines, over = time.monotonic() + TAIL_SECONDS, list[str](), False
     with contextlib.suppress(MeshnetError):  # the failure itself matters more
-        while time.monotonic() < deadline and not any(_EXITED in line for line in lines):
+        while time.monotonic() < deadline and not over:
+            # Who says that it ended may be faster than who carries what it said: look once more.
+            over = any(_EXITED in line for line in lines)
             time.sleep(POLL_SECONDS)
-            lines = cf_logs.newest(client, app_guid, TAIL_LINES, start=began)
-    if lines:
-        print("\nThe end of its log:", *lines, "", sep="\n", file=sys.stderr)
+            lines = cf_logs.newest(client, app_guid, _READ_LINES, start=began)
+    if own := [line for line in lines if _OWN.match(line)][-TAIL_LINES:]:
+        print("\nThe end of its log:", *own, "", sep="\n", file=sys.stderr)

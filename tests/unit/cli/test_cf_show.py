@@ -25,11 +25,22 @@ def test_an_app_is_laid_out_as_cf_does(cf: Cf, client: Client, app_dir: Path) ->
     ]
     heads = process[5].split()
     assert heads == [
-        *("state", "since", "cpu", "memory", "disk", "logging", "cell", "address", "details")
+        *(
+            "state",
+            "ready",
+            "since",
+            "cpu",
+            "memory",
+            "disk",
+            "logging",
+            "cell",
+            "address",
+            "details",
+        )
     ]
     row = process[6].split()
     assert row[:2] == ["#0", "running"] and "cell-1" in row and "10.255.1.2" in row
-    age = datetime.now(UTC) - datetime.fromisoformat(row[2].replace("Z", "+00:00"))
+    age = datetime.now(UTC) - datetime.fromisoformat(row[3].replace("Z", "+00:00"))
     assert 0 <= age.total_seconds() < 120
     assert "0B of 64M" in process[6] and "0B of 1G" in process[6]
     assert cf("app", "a", "--guid").strip() == client.app("a")["guid"]

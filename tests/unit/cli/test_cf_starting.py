@@ -15,7 +15,13 @@ from meshnet.cli import cf_logs, cf_start
 from meshnet.cli.client import Client
 from meshnet.model.errors import InputError
 
-LINE = "   2026-11-26T07:00:00.00+0000 [API/0] OUT App instance exited with guid x"
+AT = "   2026-11-26T07:00:00.00+0000"
+LOG = [
+    f"{AT} [CELL/0] OUT Cell cell-1 creating container for instance x",
+    f"{AT} [APP/PROC/WEB/0] ERR no DATABASE_URL",
+    f"{AT} [CELL/0] ERR Failed after 8.1s: startup health check never passed.",
+    f"{AT} [API/0] OUT App instance exited with guid x",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +32,7 @@ def tidy(cell: Cell) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cf_logs, "newest", lambda *_, **__: ["first line", LINE])
+    monkeypatch.setattr(cf_logs, "newest", lambda *_, **__: LOG)
 
 
 def push(cf: Cf, app_dir: Path, *more: str, status: int = 0) -> str:
@@ -42,7 +48,8 @@ def test_what_crashes_at_its_start_is_shown_with_its_log_and_where_more_is(
         "meshnet: Start unsuccessful: instance 0 crashed: Exit status 7"
         " (more: meshnet cf logs a --recent)"
     )
-    assert "first line" in said and LINE in said
+    begin = said.index("The end of its log:")
+    assert said[begin + 1 : -1] == [LOG[1], LOG[2], ""], "the app's part of it alone"
     shown = " ".join(cf("app", "a").split())
     assert "instances: 0/1" in shown and "Exit status 7" in shown
 
@@ -84,7 +91,7 @@ def test_a_deployment_of_what_crashes_is_shown_and_can_be_cancelled(
     last = said.splitlines()[-1]
     assert last.startswith("meshnet: Start unsuccessful: new instance 0 crashed: Exit status 7 (")
     assert "meshnet cf cancel-deployment a" in last and "meshnet cf logs a --recent" in last
-    assert "Waiting for app to deploy..." in said and LINE in said
+    assert "Waiting for app to deploy..." in said and LOG[1] in said
     shown = " ".join(cf("app", "a").split())
     assert shown.count("type: web") == 2 and shown.count("running") == 2
     assert "Active deployment with status DEPLOYING (since " in shown
