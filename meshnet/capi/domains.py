@@ -72,7 +72,9 @@ class Domains(Table[Domain]):
 
     def unserved(self, domain: Domain) -> str:
         """What a user is warned of who means to reach apps by a domain that nothing serves."""
-        mine = [d for d in self.all() if d.of_lab and d.internal == domain.internal]
+        # An internal domain of the lab that is not the mesh's is answered by DNS all the same.
+        kept = (d for d in self.all() if d.of_lab and d.internal == domain.internal)
+        mine = [d for d in kept if d.istio or d.internal]
         above = {domain.name.lower(), *parents(domain.name)}
         if any(d.name.lower() in above for d in mine):
             return ""
