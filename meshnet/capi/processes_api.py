@@ -59,7 +59,7 @@ def _typed(user: Permissions, guid: str, kind: str) -> App:
 
 def _shown(service: Service, user: Permissions, base: str, app: App) -> dict[str, Any]:
     text = app_writes.command(service.records, app)
-    return app_present.process(base, app, text, hidden=made_for_apps.hidden(user, app.guid))
+    return app_present.process(base, app, text, hidden=made_for_apps.hidden(user, app.app_guid))
 
 
 def _listed(service: Service, base: str, app: App) -> dict[str, Any]:

@@ -118,3 +118,28 @@ def test_from_login_to_delete(stage: Stage, cf: Cf, organization: str, tmp_path:
         cf(f"delete {app} -f -r")
     assert json.loads(cf("apps --json")) == [] == json.loads(cf("routes --json"))
     stage.until(url, lambda status: status == 404)
+
+
+def test_what_does_not_start_says_why_and_a_deployment_of_it_goes_back(
+    cf: Cf, organization: str, tmp_path: Path
+) -> None:
+    good, bad = APPS / "hello", tmp_path / "bad"
+    bad.mkdir()
+    script = 'import sys\nprint("no DATABASE_URL", file=sys.stderr)\nsys.exit(7)\n'
+    (bad / "app.py").write_text(script, encoding="utf-8")
+    push = ("push", "-p", str(bad), "-c", COMMAND, "-m", "64M", "--no-route")
+    said = cf("push fails", *push[1:], code=1)
+    assert "no DATABASE_URL" in said and "more: meshnet cf logs fails --recent" in said
+
+    cf("push till", "-p", str(good), *push[3:])
+    said = cf("push till --strategy rolling", "-p", str(bad), code=1)
+    assert "no DATABASE_URL" in said and "meshnet cf cancel-deployment till" in said
+    shown = cf("app till")
+    assert "Active deployment with status DEPLOYING" in shown and shown.count("running") == 1
+    assert "web:0/1, web:1/1" in cf("apps")
+    cf("cancel-deployment till")
+    until(lambda: "Active deployment" not in cf("app till"))
+    until(lambda: "0B of 64M" not in cf("app till"))
+    events = cf("events till")
+    assert "audit.app.deployment.cancel" in events
+    until(lambda: "audit.app.process.crash" in cf("events fails"))
