@@ -18,6 +18,7 @@ from meshnet.cell.instance import Instance
 from meshnet.cell.metrics import measure
 from meshnet.cell.numbers import Numbers
 from meshnet.cell.plan import plan, plan_healing
+from meshnet.cell.process import process
 from meshnet.cell.record import Names, Record
 from meshnet.cell.reports import RETRY_SECONDS, until_heard
 from meshnet.cell.threads import in_thread
@@ -206,6 +207,7 @@ class Agent:
         try:
             desired = await self._desired(lrp.actual_lrp_key.process_guid)
             rec = self._record(lrp, desired)
+            process(desired)  # what no cell can run leaves no record, at which agents would fail
             record.save(self._tools.config, rec, desired)
         except (MeshnetError, OSError) as exc:  # OSError: the disk is full
             keys, why = (lrp.actual_lrp_key, lrp.actual_lrp_instance_key), str(exc)

@@ -27,13 +27,16 @@ CLAIMED = pb.ActualLRP(
 class Bbs:
     """Silent for a while, then it hears."""
 
-    def __init__(self, log_guid: str, answer: Exception | None = None) -> None:
-        self.log_guid, self.answer = log_guid, answer
+    def __init__(
+        self, log_guid: str, answer: Exception | None = None, path: str = "/bin/true"
+    ) -> None:
+        self.log_guid, self.answer, self.path = log_guid, answer, path
         self.silent = 2
         self.heard: list[str] = []
 
     async def desired_lrp(self, process_guid: str) -> Any:
-        return pb.DesiredLRP(process_guid=process_guid, log_guid=self.log_guid)
+        action = pb.Action(run_action=pb.RunAction(path=self.path))
+        return pb.DesiredLRP(process_guid=process_guid, log_guid=self.log_guid, action=action)
 
     async def crash_actual(self, key: Any, instance: Any, why: str) -> None:
         assert (key, instance) == (CLAIMED.actual_lrp_key, CLAIMED.actual_lrp_instance_key)
@@ -83,3 +86,14 @@ def test_a_disk_that_is_full_is_said_too(config: Config, monkeypatch: pytest.Mon
     agent = asyncio.run(create(config, bbs))
     assert bbs.heard == ["[Errno 28] No space left on device"]
     assert agent.instances == {}, "it may be tried again"
+
+
+def test_what_no_cell_can_run_is_a_crash_and_leaves_no_record(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "RETRY_SECONDS", 0.01)
+    bbs = Bbs("app-1", path="")
+    agent = asyncio.run(create(config, bbs))
+    assert bbs.heard == ["the process has nothing to run"]
+    assert agent.instances == {}
+    assert record.load(config) == []
