@@ -18,12 +18,14 @@ from meshnet.capi.records import Records
 from meshnet.capi.route_records import Route
 from meshnet.model import routes as model
 from meshnet.model.errors import MeshnetError, NotFound, PeerError
+from meshnet.model.patience import patient
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.copilot_client import CopilotClient
 
 log = logging.getLogger("meshnet")
 HEAL_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
+_ANSWER_SECONDS = 2.0  # what is written is answered then, pushed or not
 _HEAL_EVERY = 100  # times as long as it takes, at the least
 
 
@@ -50,6 +52,7 @@ class Sync:
         self._policy = policy
         self._lock = asyncio.Lock()
         self._dirty = asyncio.Event()
+        self._pushing: set[asyncio.Task[None]] = set()
 
     async def app_changed(self, app: App, *obsolete: str) -> None:
         """An app was started, stopped or scaled; `obsolete`: Diego process guids it had before.
@@ -120,6 +123,15 @@ class Sync:
             last = text
 
     async def _push(self, push: Callable[[], Awaitable[None]]) -> None:
+        """Push in turn; a peer that is silent holds up nobody's answer for long, nor is it lost."""
+        task = asyncio.create_task(self._push_in_turn(push))
+        self._pushing.add(task)
+        task.add_done_callback(self._pushing.discard)
+        done, _ = await asyncio.wait({task}, timeout=patient(_ANSWER_SECONDS))
+        for ended in done:
+            ended.result()
+
+    async def _push_in_turn(self, push: Callable[[], Awaitable[None]]) -> None:
         async with self._lock:
             try:
                 await push()

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from capi_world import World, world
 
+from meshnet.capi import sync as capi_sync
 from meshnet.wire.gen import bbs_pb2 as pb
 
 
@@ -106,3 +109,31 @@ def test_a_change_goes_between_the_parts_of_healing(tmp_path: Path) -> None:
         w.bbs.desire = desire  # type: ignore[method-assign]
         asyncio.run(run())
         assert order.index("change") < len(order) - 1, order
+
+
+def test_a_peer_that_says_nothing_delays_answers_no_longer_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capi_sync, "_ANSWER_SECONDS", 0.05)
+    with world(tmp_path) as w:
+        routes = [w.records.routes.get(w.route("istio.mesh.lab", f"r{n}")) for n in range(3)]
+        told: list[str] = []
+
+        async def run() -> None:
+            answers = asyncio.Event()
+
+            async def upsert(route: Any) -> None:
+                await answers.wait()
+                told.append(route.guid)
+
+            w.copilot.upsert_route = upsert  # type: ignore[method-assign]
+            async with asyncio.timeout(5):
+                for route in routes:
+                    await w.sync.route_changed(None, route)
+                assert not told
+                answers.set()
+                while len(told) < len(routes):
+                    await asyncio.sleep(0.01)
+
+        asyncio.run(run())
+        assert told == [route.guid for route in routes], "in the order of the writes"
