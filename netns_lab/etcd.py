@@ -22,7 +22,7 @@ _CIPHERS = ",".join(
     for key in ("ECDSA", "RSA")
     for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384")
 )
-_HISTORY = 10_000  # revisions that a watch may begin behind
+_HISTORY = 1_000  # revisions that a watch may begin behind
 _MAX_REQUEST_BYTES = 32 * 1024 * 1024
 
 

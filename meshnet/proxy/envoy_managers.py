@@ -23,6 +23,8 @@ _ANSWERS = (
     ("NR", "unknown_route", f"404 Not Found: {_ROUTE} does not exist."),
     ("UH", "no_endpoints", f"503 Service Unavailable: {_ROUTE} has no available endpoints."),
 )
+_HEADERS_SECONDS = 10
+_STREAMS, _STREAM_WINDOW, _CONNECTION_WINDOW = 100, 64 * 1024, 1024 * 1024  # the latter in bytes
 
 
 def manager(listener: str, stat_prefix: str, filters: Iterable[Any] = (), *, edge: bool) -> Any:
@@ -48,6 +50,11 @@ def manager(listener: str, stat_prefix: str, filters: Iterable[Any] = (), *, edg
     made.http_protocol_options.default_host_for_http_10 = "http10"
     if edge:
         made.use_remote_address.value = True
+        # Of whoever it is: Envoy's own advice for the edge (configuration/best_practices/edge).
+        made.request_headers_timeout.seconds = _HEADERS_SECONDS
+        made.http2_protocol_options.max_concurrent_streams.value = _STREAMS
+        made.http2_protocol_options.initial_stream_window_size.value = _STREAM_WINDOW
+        made.http2_protocol_options.initial_connection_window_size.value = _CONNECTION_WINDOW
         made.local_reply_config.mappers.extend(_answer(*one) for one in _ANSWERS)
     return made
 

@@ -22,7 +22,7 @@ from meshnet.store.sqlite_layout import prepare
 from meshnet.store.watch import Change, Compacted, Watch
 
 log = logging.getLogger("meshnet")
-HISTORY = 10_000  # revisions a watch may begin behind
+HISTORY = 1_000  # revisions a watch may begin behind; each may hold records of 300 KiB
 _LOCK_POLL_SECONDS = 0.1
 
 

@@ -72,6 +72,12 @@ def test_only_the_edge_answers_as_cloud_foundrys_routers_do() -> None:
     assert not manager(Outbound()).HasField("local_reply_config")
 
 
+def test_at_the_edge_a_client_has_bounded_time_and_streams() -> None:
+    assert manager(EDGE).request_headers_timeout.seconds == 10
+    assert manager(EDGE).http2_protocol_options.max_concurrent_streams.value == 100
+    assert not manager(Outbound()).HasField("request_headers_timeout")
+
+
 def test_for_people_the_edges_line_is_like_any_other() -> None:
     line = json.dumps({"time": "T", "status": 404, "method": "GET", "host": "h", "path": "/x",
                        "flags": "NR", "ms": 3, "listener": "http-80"})  # fmt: skip

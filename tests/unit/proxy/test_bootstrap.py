@@ -9,6 +9,7 @@ import pytest
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from google.protobuf import json_format
 
+from meshnet.kernel.oci_bundle import ContainerSpec
 from meshnet.proxy.bootstrap import (
     envoy_argv,
     envoy_bootstrap,
@@ -43,6 +44,13 @@ def test_the_only_port_is_that_of_the_metrics() -> None:
 
 def test_counters_are_latched_when_somebody_reads_them_and_not_each_five_seconds() -> None:
     assert made()["stats_flush_on_admin"] is True
+
+
+def test_connections_are_bounded_below_the_files_a_proxy_may_have() -> None:
+    (monitor,) = made()["overload_manager"]["resource_monitors"]
+    assert (
+        monitor["typed_config"]["max_active_downstream_connections"] < ContainerSpec.files_limit / 2
+    )
 
 
 def test_the_metrics_listener_passes_one_get_to_the_admin_interface() -> None:
