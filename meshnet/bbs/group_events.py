@@ -20,7 +20,7 @@ def grouped(name: str, message: Any) -> list[tuple[str, Any]]:
     if name != api.CHANGED:
         return [(name, message)]
     before, after = api.unchanged_lrp(message), api.changed_lrp(message)
-    if before.presence != after.presence:  # it moves to the other half of its group
+    if _leaves(before) != _leaves(after):  # it moves to the other half of its group
         return [_created(after), _removed(before)]
     event = pb.ActualLRPChangedEvent(before=_group(before), after=_group(after))
     return [(api.GROUP_CHANGED, event)]
@@ -35,5 +35,8 @@ def _removed(lrp: Any) -> tuple[str, Any]:
 
 
 def _group(lrp: Any) -> Any:
-    leaves = lrp.presence == pb.EVACUATING
-    return pb.ActualLRPGroup(evacuating=lrp) if leaves else pb.ActualLRPGroup(instance=lrp)
+    return pb.ActualLRPGroup(evacuating=lrp) if _leaves(lrp) else pb.ActualLRPGroup(instance=lrp)
+
+
+def _leaves(lrp: Any) -> bool:
+    return bool(lrp.presence == pb.EVACUATING)

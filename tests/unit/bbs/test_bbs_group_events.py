@@ -61,6 +61,15 @@ def test_what_begins_to_leave_is_one_more_and_one_less() -> None:
     assert then[0] == "actual_lrp_removed" and then[1].actual_lrp_group.instance == running
 
 
+def test_whose_cell_falls_silent_has_changed_and_is_not_gone() -> None:
+    # Who hears that an instance is removed takes its routes away, and it may well be serving.
+    ordinary, suspect = lrp(api.RUNNING), lrp(api.RUNNING, pb.SUSPECT)
+    for before, after in ((ordinary, suspect), (suspect, ordinary)):
+        ((name, event),) = grouped(api.CHANGED, changed(before, after))
+        assert name == "actual_lrp_changed"
+        assert (event.before.instance, event.after.instance) == (before, after)
+
+
 def test_both_kinds_of_stream_hear_of_the_same_each_in_its_words() -> None:
     async def scenario() -> None:
         hub = Hub()
