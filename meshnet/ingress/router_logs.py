@@ -114,7 +114,7 @@ class RouterLogs:
         """Envelopes of those lines that are apps', each later than the one before."""
         found = []
         for line in lines:
-            fields = access_log.fields(line)
+            fields = access_log.edge_fields(line)
             if not app_of(fields):
                 continue
             self._last = max(time.time_ns(), self._last + 1)

@@ -63,9 +63,18 @@ def fields(line: str) -> dict[str, str]:
     return {**{k: match[k] for k in ("request", "status", "flags", "ms")}, **found}
 
 
+def edge_fields(line: str) -> dict[str, str]:
+    """The fields of a line of the edge's, and of no other: what a client sent can be none.
+
+    In a piece of a line, where a log was emptied or is too much to read, a client's header could
+    well be a line as the other proxies write them.
+    """
+    return _of_json(line) if line.startswith("{") else {}
+
+
 def readable(line: str) -> str:
     """A line of the edge's as the others are, for people; any other as it is."""
-    found = _of_json(line) if line.startswith("{") else {}
+    found = edge_fields(line)
     if "status" not in found:
         return line
     named = " ".join(f"{name}={found.get(name, '-')}" for name in (*_FIELDS, "listener"))

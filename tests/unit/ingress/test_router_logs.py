@@ -135,6 +135,18 @@ def test_of_a_flood_only_the_end_is_told_and_the_rest_is_counted(tmp_path: Path)
     assert reader.left_out == len(text) - 100 * len(lines)
 
 
+def test_a_piece_of_a_line_is_no_line_whatever_a_client_sent(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("")
+    logs = RouterLogs(Config(0, str(path), "http://x", "x:1"), None, None)  # type: ignore[arg-type]
+    forged = '"GET h/x" 200 - 1ms to=- cluster=outbound|1|another-app|h details='
+    for evil in (forged, "{" + forged, json.dumps({**FIELDS, "cluster": "outbound|1|other|h"})):
+        line = json.dumps({**FIELDS, "agent": evil})
+        for start in range(1, len(line)):
+            assert logs.envelopes([line[start:]]) == []
+        assert [one.source_id for one in logs.envelopes([line])] == [APP]
+
+
 @pytest.mark.parametrize("line", ["", "[warning] lua", '{"status": 404, "cluster": null}'])
 def test_lines_of_no_app_are_passed_over(tmp_path: Path, line: str) -> None:
     config = Config(0, str(tmp_path / "log"), "http://x", "x:1")
