@@ -61,7 +61,7 @@ def disk_bytes(directory: Path, pids: Iterable[int] = ()) -> int:
         pids: processes whose files without a name count too, those of the same disk.
     """
     total, seen = 0, set[tuple[int, int]]()
-    pending = [str(directory)]
+    pending = [os.path.realpath(directory)]
     try:
         top = os.stat(directory)
     except FileNotFoundError as exc:
@@ -73,21 +73,40 @@ def disk_bytes(directory: Path, pids: Iterable[int] = ()) -> int:
             total += found.st_blocks * _BLOCK
     while pending:
         try:
-            with os.scandir(pending.pop()) as entries:
+            path = pending.pop()
+            with _opened(path) as fd, os.scandir(fd) as entries:
                 for entry in entries:
-                    found = entry.stat(follow_symlinks=False)
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # it went meanwhile; what is beside it counts all the same
                     if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
                         if (found.st_dev, found.st_ino) in seen:
                             continue
                         seen.add((found.st_dev, found.st_ino))
                     total += found.st_blocks * _BLOCK
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
+                        pending.append(os.path.join(path, entry.name))
         except OSError as exc:
             if exc.errno == errno.ENAMETOOLONG:
                 return total + _ENDLESS
             continue  # it went while it was looked at
     return total
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """A directory that is where its path says. Raises OSError.
+
+    The app may have put a link in the place of any part of it, to have us walk the whole machine.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.readlink(f"/proc/self/fd/{fd}") != path:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _nameless(pids: Iterable[int], device: int) -> Iterator[os.stat_result]:

@@ -8,7 +8,7 @@ import mmap
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -313,6 +313,50 @@ def test_disk_has_no_place_too_deep_to_be_counted(tmp_path: Path) -> None:
         at = below
     os.close(at)
     assert disk_bytes(tmp_path) > 1 << 40
+
+
+def test_disk_counts_what_is_beside_a_file_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [tmp_path / f"{number}" for number in range(10)]
+    for path in names:
+        path.write_bytes(b"x" * 100_000)
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def one_goes(place: Any) -> Iterator[Any]:
+        with scandir(place) as entries:
+            found = list(entries)
+        (tmp_path / found[0].name).unlink()
+        yield found
+
+    monkeypatch.setattr(usage.os, "scandir", one_goes)
+    assert disk_bytes(tmp_path) >= 900_000
+
+
+@pytest.mark.parametrize("swapped", ["a", "a/b"])
+def test_disk_is_not_counted_behind_a_link_put_in_the_place_of_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    for directory in (home / "a" / "b" / "c", outside / "b" / "c", outside / "c"):
+        directory.mkdir(parents=True)
+    for directory in (outside / "b" / "c", outside / "c"):
+        (directory / "file").write_bytes(b"x" * 1_000_000)
+    scandir, last = os.scandir, swapped.rpartition("/")[2]
+
+    @contextlib.contextmanager
+    def swap(place: Any) -> Iterator[Any]:
+        with scandir(place) as entries:
+            found = list(entries)
+            yield found
+        if last in [one.name for one in found] and not (home / swapped).is_symlink():
+            (home / swapped).rename(tmp_path / "away")
+            (home / swapped).symlink_to(outside)
+
+    monkeypatch.setattr(usage.os, "scandir", swap)
+    assert disk_bytes(home) < 500_000
+    assert (home / swapped).is_symlink()
 
 
 def test_where_the_disk_runs_low_files_are_counted_at_once(
