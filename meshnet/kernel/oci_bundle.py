@@ -236,7 +236,8 @@ def _seccomp() -> dict[str, Any]:
 
 def _no_socket(family: int, op: str) -> dict[str, Any]:
     args = [{"index": 0, "value": family, "op": op}]
-    return {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 97, "args": args}
+    names = ["socket", "socketpair"]
+    return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 97, "args": args}
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:

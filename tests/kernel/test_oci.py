@@ -140,11 +140,13 @@ def test_it_can_do_nothing_but_run(place: Place) -> None:
 
 SOCKETS = """
 import ctypes, platform
-libc, number = ctypes.CDLL(None, use_errno=True), {"x86_64": 41}.get(platform.machine(), 198)
+libc, two = ctypes.CDLL(None, use_errno=True), (ctypes.c_int * 2)()
+one, pair = {"x86_64": (41, 53)}.get(platform.machine(), (198, 199))
 for family in [*range(80), 1 << 32 | 40, 1 << 32 | 38, -1]:
-    made = libc.syscall(ctypes.c_long(number), ctypes.c_long(family), 1, 0)
-    if made >= 0 or ctypes.get_errno() != 97:
-        print("family", family)
+    for what, number in (("socket", one), ("pair", pair)):
+        made = libc.syscall(ctypes.c_long(number), ctypes.c_long(family), 1, 0, two)
+        if made >= 0 or ctypes.get_errno() != 97:
+            print(what, family)
 print("done", flush=True)
 """
 
@@ -152,7 +154,7 @@ print("done", flush=True)
 def test_its_sockets_are_unix_ip_and_netlink(place: Place) -> None:
     container = place.start("/usr/bin/python3", "-c", SOCKETS)
     assert place.output(container.spec, "done") == [
-        *(f"family {n}" for n in (1, 2, 10, 16)),
+        *(f"{what} {n}" for n in (1, 2, 10, 16) for what in ("socket", "pair")),
         "done",
     ]
     container.delete()
