@@ -224,4 +224,6 @@ def _metrics(address: str) -> dict[str, Any]:
         "name": "metrics",
         "address": {"socket_address": {"address": address, "port_value": METRICS_PORT}},
         "filter_chains": [chain],
+        # Of a proxy whose connections are all taken, most of all, one wants to know.
+        "ignore_global_conn_limit": True,
     }

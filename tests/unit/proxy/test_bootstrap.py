@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from google.protobuf import json_format
 
@@ -51,6 +52,14 @@ def test_connections_are_bounded_below_the_files_a_proxy_may_have() -> None:
     assert (
         monitor["typed_config"]["max_active_downstream_connections"] < ContainerSpec.files_limit / 2
     )
+
+
+def test_metrics_are_read_when_all_connections_are_taken() -> None:
+    (listener,) = made()["static_resources"]["listeners"]
+    config = json.loads(json.dumps(listener))
+    for chain in config["filter_chains"]:
+        del chain["filters"]  # Anys
+    assert json_format.ParseDict(config, listener_pb2.Listener()).ignore_global_conn_limit
 
 
 def test_the_metrics_listener_passes_one_get_to_the_admin_interface() -> None:
