@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -177,26 +178,52 @@ class Directory:
             if after != known:
                 self.users.put(after)
 
+    async def signs_in(self, user: UaaUser, password: str) -> bool:
+        """Whether it is the password of a user who may sign in; wrong ones count.
+
+        Raises:
+            Locked: they were too many: it was not looked at.
+            TooManyLogins: nor was it here, and it does not count.
+        """
+        account, lockout = user.guid, self.lockout
+        lockout.check(account)  # whoever guesses on takes nobody's place
+        with self._queue():
+            async with lockout.turn(account):
+                lockout.check(account)
+                fits = await self._fits(user, password) and user.active
+                (lockout.passed if fits else lockout.failed)(account)
+                return fits
+
     async def fits(self, user: UaaUser, password: str) -> bool:
-        """Whether it is the user's password. Raises TooManyLogins."""
+        """Whether it is the user's password, which counts for nothing. Raises TooManyLogins."""
+        with self._queue():
+            return await self._fits(user, password)
+
+    async def hashed(self, password: str) -> str:
+        """A new password as it is stored. Raises TooManyLogins."""
+        with self._queue():
+            return str(await self._slowly(partial(hash_password, cost=self.cost), password))
+
+    async def _fits(self, user: UaaUser, password: str) -> bool:
         if len(password) > MAX_PASSWORD:
             return False
         return bool(await self._slowly(password_fits, password, user.password))
 
-    async def hashed(self, password: str) -> str:
-        """A new password as it is stored. Raises TooManyLogins."""
-        return str(await self._slowly(partial(hash_password, cost=self.cost), password))
+    @contextmanager
+    def _queue(self) -> Iterator[None]:
+        """A place among those who wait. Raises TooManyLogins."""
+        if self._waiting >= _MOST_WAITING:
+            raise TooManyLogins
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def _slowly(self, work: Callable[..., Any], *args: str) -> Any:
         """scrypt takes long, and is done in a thread: in one of few, for which others wait."""
-        if self._waiting >= _MOST_WAITING:
-            raise TooManyLogins
         self._slots = self._slots or CapacityLimiter(_AT_ONCE)
-        self._waiting += 1
-        try:
-            return await anyio.to_thread.run_sync(work, *args, limiter=self._slots)
-        finally:
-            self._waiting -= 1
+        return await anyio.to_thread.run_sync(work, *args, limiter=self._slots)
 
     def seed_client(self, client_id: str, secret: str, authorities: tuple[str, ...]) -> None:
         """A component that acts for itself; `secret` as it is stored."""

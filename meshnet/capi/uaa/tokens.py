@@ -20,6 +20,7 @@ from meshnet.capi.uaa.directory import (
     hash_password,
 )
 from meshnet.capi.uaa.keys import KeyRing
+from meshnet.capi.uaa.lockout import Locked
 from meshnet.wire.token import (
     ALGORITHM,
     REFRESH_SUFFIX,
@@ -102,22 +103,19 @@ class Tokens:
         return user is not None
 
     async def _by_password(self, form: Mapping[str, str]) -> UaaUser:
-        user = self._directory.users.named(form.get("username", ""))
-        password = form.get("password", "")
-        lockout = self._directory.lockout
-        if user and lockout.locked(user.guid):
-            raise GrantError("unauthorized", LOCKED)
-        if user:
-            lockout.tried(user.guid)
-        # An unknown name takes as long as a wrong password, and so tells nobody who is known.
+        directory, password = self._directory, form.get("password", "")
+        user = directory.users.named(form.get("username", ""))
         try:
-            fits = await self._directory.fits(user or self._nobody, password)
+            if user and await directory.signs_in(user, password):
+                return user
+            # An unknown name takes as long as a wrong password: it tells nobody who is known.
+            if user is None:
+                await directory.fits(self._nobody, password)
+        except Locked as exc:
+            raise GrantError("unauthorized", LOCKED) from exc
         except TooManyLogins as exc:
             raise GrantError("too_many_requests", "Too many logins: try again", 429) from exc
-        if user is None or not user.active or not fits:
-            raise _bad_credentials()
-        lockout.passed(user.guid)
-        return user
+        raise _bad_credentials()
 
     def _by_refresh_token(
         self, client: UaaClient, form: Mapping[str, str]

@@ -13,6 +13,7 @@ from meshnet.capi.tables import shown_time
 from meshnet.capi.uaa import scim
 from meshnet.capi.uaa.directory import DEFAULT_GROUPS, MAX_PASSWORD, TooManyLogins, UaaUser
 from meshnet.capi.uaa.guard import UaaError, needs, signed_in
+from meshnet.capi.uaa.lockout import Locked
 from meshnet.capi.uaa.tokens import LOCKED
 from meshnet.model.errors import InputError
 from meshnet.wire.token import AccessToken
@@ -217,17 +218,14 @@ async def change_password(guid: str, body: Password, service: Svc, token: Signed
 
 async def _check_old(service: Svc, user: UaaUser, password: str) -> None:
     """Who found a terminal signed in must not guess the password there either."""
-    directory = service.records.uaa
-    if directory.lockout.locked(user.guid):
-        raise UaaError(401, "unauthorized", LOCKED)
-    directory.lockout.tried(user.guid)
     try:
-        fits = await directory.fits(user, password)
+        fits = await service.records.uaa.signs_in(user, password)
+    except Locked as exc:
+        raise UaaError(401, "unauthorized", LOCKED) from exc
     except TooManyLogins as exc:
         raise _too_many() from exc
     if not fits:
         raise UaaError(401, "unauthorized", "Old password is incorrect")
-    directory.lockout.passed(user.guid)
 
 
 async def _hashed(service: Svc, password: str) -> str:
