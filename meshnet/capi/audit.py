@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +22,8 @@ from meshnet.store import Store
 
 # Enough for a look at what happened of late; CC forgets them too, after a month.
 MAX_EVENTS = 2000
+# With each new one: a transaction asks the store for each record that it deletes.
+_MOST_FORGOTTEN = 10
 HIDDEN = "[PRIVATE DATA HIDDEN]"
 Json = dict[str, Any]
 _SYSTEM = {"guid": "system", "type": "system", "name": "system"}
@@ -72,6 +75,7 @@ class Events(Table[Event]):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, Event, "Event")
+        self._rows = {event.guid: event for event in self.all()}  # the oldest first, ever after
 
     def say(
         self,
@@ -96,9 +100,9 @@ class Events(Table[Event]):
             organization=organization,
             data=data or {},
         )
-        if len(self._rows) >= MAX_EVENTS:
-            for old in self.all()[: MAX_EVENTS // 10]:
-                self.delete(old.guid, changes)
+        beyond = max(0, len(self._rows) + 1 - MAX_EVENTS)
+        for old in list(islice(self._rows, min(beyond, _MOST_FORGOTTEN))):
+            self.delete(old, changes)
         self.put(event, changes)
 
 

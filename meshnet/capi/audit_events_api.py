@@ -39,8 +39,8 @@ def _shown(base: str, record: Event) -> dict[str, Any]:
 
 @router.get("/v3/audit_events")
 async def events(request: Request, service: Svc, user: User, base: Base) -> dict[str, Any]:
-    """List audit events of the spaces that somebody may see."""
-    found = (event for event in service.records.events if user.sees(event.space))
+    """List audit events that somebody may see."""
+    found = (e for e in service.records.events if user.sees_events(e.space, e.organization))
     return listed(request, EVENTS, found, partial(_shown, base))
 
 
@@ -48,6 +48,6 @@ async def events(request: Request, service: Svc, user: User, base: Base) -> dict
 async def show(guid: str, service: Svc, user: User, base: Base) -> dict[str, Any]:
     """One audit event."""
     found = service.records.events.find(guid)
-    if found is None or not user.sees(found.space):
+    if found is None or not user.sees_events(found.space, found.organization):
         raise not_found("Event")
     return _shown(base, found)

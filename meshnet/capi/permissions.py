@@ -42,6 +42,7 @@ ORGANIZATION_ROLES = (
 )
 SPACE_ROLES = ("space_developer", "space_manager", "space_auditor", "space_supporter")
 _SPACE_READERS = frozenset(SPACE_ROLES)
+_EVENT_READERS = _SPACE_READERS - {"space_manager"}
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -89,6 +90,11 @@ class Permissions:
     def sees_routes(self, space: str) -> bool:
         """Whether they may see a space's routes: an auditor of the organization may, too."""
         return self.sees(space) or "organization_auditor" in self._in(self._org_of(space))
+
+    def sees_events(self, space: str, organization: str) -> bool:
+        """Whether they may see what was done in a space: its managers may not, as in CC."""
+        here, above = self._in(space), self._in(organization)
+        return self.sees_all or bool(here & _EVENT_READERS) or "organization_auditor" in above
 
     def may_write(self, space: str) -> bool:
         """Whether they may change what is in a space."""
