@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from meshnet.capi import app_writes, process_rules, quotas, routing, validate
 from meshnet.capi.app_records import App
@@ -15,7 +17,7 @@ from meshnet.capi.metadata import applied
 from meshnet.capi.permissions import Permissions
 from meshnet.capi.records import Records
 from meshnet.capi.route_records import Destination, Route
-from meshnet.capi.service import Service
+from meshnet.capi.sync import Sync
 from meshnet.capi.tenancy_records import Space
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
@@ -30,21 +32,32 @@ class Plan:
     routes: list[tuple[Route | None, Route]]
 
 
-async def apply(service: Service, user: Permissions, space: Space, manifest: AppManifest) -> None:
-    """Create or change one app with its routes, all of it or nothing. Raises ApiError."""
+def write(records: Records, user: Permissions, space: Space, manifest: AppManifest) -> Plan:
+    """Create or change one app with its routes, all of it or nothing; then `push` it.
+
+    Raises:
+        ApiError: it is not allowed; nothing was written.
+    """
     try:
-        plan = _plan(service.records, user, space, manifest)
+        plan = _plan(records, user, space, manifest)
     except ApiError as exc:
         text = f"For application '{manifest.name}': {exc.detail}"
         raise ApiError(exc.status, exc.code, exc.title, text) from exc
-    with service.records.changes() as tx:
-        service.records.apps.put(plan.after, tx)
+    with records.changes() as tx:
+        records.apps.put(plan.after, tx)
         for _, route in plan.routes:
-            service.records.routes.put(route, tx)
-    if plan.before:
-        await service.sync.app_changed(plan.after, plan.before.process_guid)
-    for before, after in plan.routes:
-        await service.sync.route_changed(before, after)
+            records.routes.put(route, tx)
+    return plan
+
+
+async def push(sync: Sync, plans: Iterable[Plan]) -> None:
+    """Tell BBS and Copilot what was written."""
+    pushes: list[Coroutine[Any, Any, None]] = []
+    for plan in plans:
+        if plan.before:
+            pushes.append(sync.app_changed(plan.after, plan.before.process_guid))
+        pushes += (sync.route_changed(before, after) for before, after in plan.routes)
+    await sync.together(*pushes)
 
 
 def _plan(records: Records, user: Permissions, space: Space, manifest: AppManifest) -> Plan:

@@ -40,13 +40,14 @@ async def apply(guid: str, request: Request, service: Svc, user: User) -> JSONRe
     space = user.space(guid)
     user.write(guid)
     wanted = manifest.read(await _applications(request))
-    failed: ApiError | None = None
+    failed, plans = None, list[manifest_apply.Plan]()
     for one in wanted:
         try:
-            await manifest_apply.apply(service, user, space, one)
+            plans.append(manifest_apply.write(service.records, user, space, one))
         except ApiError as exc:
             failed = exc
             break
+    await manifest_apply.push(service.sync, plans)
     applied = {one.name for one in wanted} if failed is None else set()
     for app in [a for a in service.records.apps if a.space == guid and a.name in applied]:
         service.records.say("audit.app.apply_manifest", app)

@@ -114,12 +114,12 @@ async def carry_out(service: Service, removal: Removal, operation: str) -> Job:
         for deployment in deployments:
             records.deployments.delete(deployment.guid, changes)
         _tenancy(records, removal, changes)
-    for route in removal.routes:
-        await service.sync.route_changed(route, None)
-    for guid, route in unmapped.items():
-        await service.sync.route_changed(route, after[guid])
-    for app in removal.apps:
-        await service.sync.app_deleted(app, running[app.guid])
+    sync = service.sync
+    await sync.together(
+        *(sync.route_changed(route, None) for route in removal.routes),
+        *(sync.route_changed(route, after[guid]) for guid, route in unmapped.items()),
+        *(sync.app_deleted(app, running[app.guid]) for app in removal.apps),
+    )
     for bits in (*packages, *droplets):
         service.bits.remove(bits.guid)
     return job

@@ -153,6 +153,6 @@ async def delete(service: Service, routes: Sequence[Route], operation: str) -> J
         for route in routes:
             service.records.routes.delete(route.guid, changes)
         job = service.records.jobs.done(operation, changes)
-    for route in routes:
-        await service.sync.route_changed(route, None)
+    sync = service.sync
+    await sync.together(*(sync.route_changed(route, None) for route in routes))
     return job

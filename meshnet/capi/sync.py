@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -100,6 +101,11 @@ class Sync:
                 await self._push_internal_hosts(before, after)
 
         await self._push(push)
+
+    @staticmethod
+    async def together(*pushes: Coroutine[Any, Any, None]) -> None:
+        """Several of the above, in this order, whose answer is one."""
+        await asyncio.gather(*pushes)
 
     async def heal(self) -> None:
         """Send everything at the start, after each failed push, and every half minute; for ever.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,3 +138,37 @@ def test_a_peer_that_says_nothing_delays_answers_no_longer_than_one(
 
         asyncio.run(run())
         assert told == [route.guid for route in routes], "in the order of the writes"
+
+
+def test_what_goes_with_many_things_waits_once_for_a_peer_that_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path) as w:
+        apps = [w.app(name, start=True) for name in ("a", "b", "c")]
+        for n, app in enumerate(apps):
+            w.map(w.route("istio.mesh.lab", f"r{n}"), app)
+        space, seconds = w.space, 0.5
+        answers, told = asyncio.Event(), list[tuple[str, str]]()
+
+        def hanging(word: str) -> Callable[[str], Any]:
+            async def call(guid: str) -> None:
+                await answers.wait()
+                told.append((word, guid))
+
+            return call
+
+        w.copilot.delete_route = hanging("route")  # type: ignore[method-assign]
+        w.copilot.dissociate = hanging("app")  # type: ignore[method-assign]
+        monkeypatch.setattr(capi_sync, "_ANSWER_SECONDS", seconds)
+        began = time.monotonic()
+        w.ask("DELETE", f"/v3/spaces/{space}", None, 202)
+        assert time.monotonic() - began < 2 * seconds and not told
+
+        async def go_on() -> None:
+            answers.set()
+            async with asyncio.timeout(5):
+                while len(told) < 6:
+                    await asyncio.sleep(0.01)
+
+        w.http.run(go_on())
+        assert [word for word, _ in told] == ["route"] * 3 + ["app"] * 3, "in their order"
