@@ -68,6 +68,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif self._timer is None and self.cycle is not None and self.cycle.response_complete:
+            # No request has begun: an empty line, or the rest of one that was answered before its
+            # end. uvicorn has stopped its clock for it all the same.
+            self._arm(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         """A request's first byte."""

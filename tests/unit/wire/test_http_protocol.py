@@ -170,6 +170,28 @@ def test_a_body_that_goes_on_after_the_answer(monkeypatch: pytest.MonkeyPatch) -
     served(monkeypatch, scenario, PERIOD_SECONDS=0.3)
 
 
+@pytest.mark.parametrize(
+    ("request_", "more"),
+    [
+        (b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n"),
+        (b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", b"x"),
+    ],
+)
+def test_an_idle_connection_ends_whatever_it_was_left_with(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes, more: bytes
+) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(request_)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+        writer.write(more)
+        assert await server.ended(reader) == b""
+
+    monkeypatch.setattr(runtime, "KEEP_ALIVE_SECONDS", 1)
+    served(monkeypatch, scenario)
+
+
 def test_an_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     lost, lose = asyncio.Event(), http_protocol.BoundedHttp.connection_lost
 
