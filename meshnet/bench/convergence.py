@@ -14,14 +14,14 @@ from meshnet.bench import machine
 from meshnet.bench.convergence_world import World, closing
 from meshnet.bench.progress import Progress, clear, say
 from meshnet.bench.result import save
-from meshnet.bench.spent import Spent
+from meshnet.bench.spent import Spent, typical
 from meshnet.bench.stage import own_lab
 from meshnet.model.errors import MeshnetError, PeerError
 
 FORMAT, FILE = 1, "convergence.json"
 CHANGES = ("mapping", "scaling", "weighing", "allowing")
 _WARM_UPS = 2
-_IDLE_SECONDS = 3.0
+_IDLE_SECONDS = 7
 _MOST_FAILURES = 10
 
 
@@ -122,10 +122,12 @@ def _measure(world: World, size: int, options: Options, result: dict[str, Any]) 
 
 def _idle(world: World) -> Spent:
     """What is spent in a second in which nothing happens."""
-    before = world.meter.read()
-    time.sleep(_IDLE_SECONDS)  # what is measured is this very time
-    spent = world.meter.read().since(before)
-    return Spent({k: v / _IDLE_SECONDS for k, v in spent.cpu_ms.items()}, {})
+    windows = []
+    for _ in range(_IDLE_SECONDS):
+        before = world.meter.read()
+        time.sleep(1.0)  # what is measured is this very time
+        windows.append(world.meter.read().since(before))
+    return typical(windows)
 
 
 def _rounds(

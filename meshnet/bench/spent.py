@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from netns_lab import status
@@ -37,6 +38,12 @@ class Spent:
         """Without what would have been spent anyhow; `share`: of the time that `idle` is of."""
         cpu = {k: v - idle.cpu_ms.get(k, 0.0) * share for k, v in self.cpu_ms.items()}
         return Spent(cpu, self.bytes)
+
+
+def typical(windows: Sequence[Spent]) -> Spent:
+    """The median window, each component for itself: what comes in bursts is in few windows."""
+    names = windows[0].cpu_ms
+    return Spent({name: median(one.cpu_ms[name] for one in windows) for name in names}, {})
 
 
 def _less(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from bench_parts import MACHINE
 
 from meshnet.bench import convergence_report as report
 from meshnet.bench.convergence import CHANGES, schedule
-from meshnet.bench.spent import ARROWS, COMPONENTS, Spent
+from meshnet.bench.spent import ARROWS, COMPONENTS, Spent, typical
 
 
 def test_a_round_has_every_change_watched_and_unwatched_in_an_order_by_chance() -> None:
@@ -75,3 +75,8 @@ def test_what_is_spent_anyhow_is_taken_off() -> None:
     before, after = Spent({"capi": 10.0}, {"x": 1.0}), Spent({"capi": 25.0}, {"x": 5.0})
     spent = after.since(before).less_idle(Spent({"capi": 4.0}, {}), 0.5)
     assert (spent.cpu_ms, spent.bytes) == ({"capi": 13.0}, {"x": 4.0})
+
+
+def test_a_burst_while_nothing_is_asked_counts_as_none() -> None:
+    seconds = [Spent({"capi": ms, "pilot": 1.0}, {}) for ms in (2.0, 900.0, 3.0)]
+    assert typical(seconds).cpu_ms == {"capi": 3.0, "pilot": 1.0}
