@@ -9,11 +9,11 @@ from collections.abc import Callable
 import httpx
 
 from meshnet.model.errors import PeerError
-from meshnet.wire.live_tokens import LiveTokens
+from meshnet.wire.live_tokens import HELD_SECONDS, LiveTokens
 from meshnet.wire.token import TokenError, Verifier
 
 _ADMIN = frozenset({"doppler.firehose", "logs.admin"})
-_REMEMBERED_SECONDS, _MOST_REMEMBERED = 10.0, 10_000
+_MOST_REMEMBERED = 10_000
 
 
 class Access:
@@ -45,7 +45,7 @@ class Access:
             return False
         if len(self._until) >= _MOST_REMEMBERED:
             self._until.clear()
-        self._until[key] = self._clock() + _REMEMBERED_SECONDS
+        self._until[key] = self._clock() + HELD_SECONDS
         return True
 
     async def readable(self, header: str) -> set[str] | None:

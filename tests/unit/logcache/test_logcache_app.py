@@ -19,17 +19,19 @@ from meshnet.logcache.ring import Ring
 from meshnet.model.errors import InputError, PeerError
 from meshnet.wire import log_cache_server
 from meshnet.wire.gen import loggregator_pb2 as pb
+from meshnet.wire.live_tokens import HELD_SECONDS
 from meshnet.wire.log_cache_client import LogCacheClient
 from meshnet.wire.token import Verifier, key_id
 
 KEY = rsa.generate_private_key(65537, 2048)
+EXPIRES = int(time.time()) + 3600  # the same in every token: it tells whose it is
 OLD = time.time_ns() - 10_000_000_000
 
 
 def bearer(scopes: str = "cloud_controller.read", user: str = "u", **claims: Any) -> dict[str, str]:
     import jwt
 
-    values = {"exp": int(time.time()) + 60, "jti": "j", "scope": scopes.split(), "user_id": user}
+    values = {"exp": EXPIRES, "jti": "j", "scope": scopes.split(), "user_id": user}
     headers = {"kid": key_id(KEY.public_key())}
     token = jwt.encode({**values, **claims}, KEY, algorithm="RS256", headers=headers)
     return {"Authorization": f"bearer {token}"}
@@ -59,7 +61,8 @@ class World:
             raise httpx.ConnectError("away")
         if request.url.path == "/userinfo":
             return httpx.Response(401 if self.revoked else 403)
-        theirs = request.headers["authorization"] == bearer()["Authorization"]
+        good = bearer()["Authorization"]
+        theirs = request.headers["authorization"] == good and not self.revoked
         if request.url.path == "/v3/apps":
             return httpx.Response(200, json={"resources": [{"guid": "mine"}] if theirs else []})
         return httpx.Response(200 if theirs and request.url.path == "/v3/apps/mine" else 404)
@@ -231,6 +234,20 @@ def test_an_operators_token_that_was_taken_back_reads_nothing(
         assert (await world.http.get(meta, headers=admin)).json()["meta"] == {}
         world.revoked, world.away = False, True
         assert (await world.read(**admin)).status_code == 404
+
+    run(scenario, monkeypatch)
+
+
+def test_a_users_token_that_was_taken_back_reads_on_for_five_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.read()).status_code == 200
+        world.revoked = True
+        world.now += HELD_SECONDS - 0.1
+        assert (await world.read()).status_code == 200
+        world.now += 0.2
+        assert (await world.read()).status_code == 404
 
     run(scenario, monkeypatch)
 
