@@ -11,7 +11,7 @@ import httpx
 
 from meshnet.cli.cf_config import Config, Named, load
 from meshnet.cli.client import Client, from_environment
-from meshnet.cli.session import TIMEOUT_SECONDS, claims
+from meshnet.cli.session import TIMEOUT_SECONDS, claims, login_refusal
 from meshnet.model.errors import InputError, NotFound
 
 CLIENT = ("cf", "")
@@ -59,12 +59,12 @@ class SavedSession(Client):
             raise InputError(f"{self.config.target} is no Cloud Foundry API") from exc
 
     def log_in(self, form: dict[str, str], client: tuple[str, str] = CLIENT) -> None:
-        """Get tokens and keep them. Raises InputError where they are refused."""
+        """Get tokens and keep them. Raises InputError where they are refused, PeerError."""
         url = f"{self.config.login or self.config.target}/oauth/token"
         self._http.headers.pop("authorization", None)
         reply = self._send("POST", url, data=form, auth=client)
         if reply.status_code != httpx.codes.OK:
-            raise InputError("credentials were rejected: check user and password")
+            raise login_refusal(reply, "check user and password")
         value = reply.json()
         self.config.access_token = f"{value['token_type']} {value['access_token']}"
         self.config.refresh_token = value.get("refresh_token", "")

@@ -13,7 +13,7 @@ import httpx
 import jwt
 
 from meshnet.cli.tables import one_line
-from meshnet.model.errors import InputError, NotFound, PeerError
+from meshnet.model.errors import InputError, MeshnetError, NotFound, PeerError
 from meshnet.model.patience import patient
 
 TIMEOUT_SECONDS = 30.0
@@ -151,8 +151,20 @@ class Session:
     def _authenticate(self) -> None:
         reply = self._send("POST", "/oauth/token", data=self._login, auth=("cf", ""))
         if reply.status_code != httpx.codes.OK:
-            raise InputError("credentials were rejected: check CF_USER and CF_PASSWORD")
+            raise login_refusal(reply, "check CF_USER and CF_PASSWORD")
         self._http.headers["authorization"] = f"bearer {reply.json()['access_token']}"
+
+
+def login_refusal(reply: httpx.Response, remedy: str) -> MeshnetError:
+    """What UAA's answer says that is no token: only some of it is about the password."""
+    try:
+        said = str(reply.json().get("error_description", ""))
+    except (ValueError, AttributeError):
+        said = ""
+    if reply.status_code not in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
+        return PeerError(f"the API lets nobody in now: {said or f'HTTP {reply.status_code}'}")
+    locked = "locked" in said
+    return InputError(said if locked else f"credentials were rejected: {remedy}")
 
 
 def _warn(texts: Iterable[str]) -> None:

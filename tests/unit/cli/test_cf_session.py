@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import jwt
 import pytest
 from control_plane import ControlPlane
 
 from meshnet.cli.main import main
+from meshnet.cli.session import login_refusal
+from meshnet.model.errors import InputError, PeerError
 
 Cf = Callable[..., str]
 
@@ -112,6 +115,35 @@ def test_wrong_credentials_and_addresses_are_refused_in_one_line(
     assert "does not answer" in cf("api", "http://127.0.0.1:9", status=1)
     assert "no Cloud Foundry API" in cf("api", f"{plane.api}/v3", status=2)
     assert plane.api in cf("api")
+
+
+def test_a_locked_account_is_named_as_such(
+    user: Cf, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user("create-user", "guessed", "right")
+    for _ in range(5):
+        assert "credentials were rejected" in user("auth", "guessed", "wrong", status=2)
+    locked = "meshnet: Your account has been locked because of too many failed attempts to login.\n"
+    assert user("auth", "guessed", "right", status=2) == locked
+    for name, value in (("API", plane.api), ("USER", "guessed"), ("PASSWORD", "right")):
+        monkeypatch.setenv(f"CF_{name}", value)
+    assert user("orgs", status=2) == locked
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "says"),
+    [
+        (401, {"error_description": "Bad credentials"}, InputError, "rejected: check X"),
+        (429, {"error_description": "Too many logins: try again"}, PeerError, "Too many logins"),
+        (503, None, PeerError, "HTTP 503"),
+        (502, ["no object"], PeerError, "HTTP 502"),
+    ],
+)
+def test_what_is_no_wrong_password_is_not_called_one(
+    status: int, body: object, kind: type[Exception], says: str
+) -> None:
+    found = login_refusal(httpx.Response(status, json=body), "check X")
+    assert type(found) is kind and says in str(found)
 
 
 def test_a_token_that_is_about_to_end_is_renewed_and_kept(user: Cf, home: Path) -> None:
