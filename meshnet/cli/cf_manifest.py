@@ -56,19 +56,19 @@ def load(path: Path, variables: Mapping[str, Any]) -> Manifest:
     found = value.get("applications") if isinstance(value, dict) else None
     if not isinstance(found, list) or not found:
         raise InputError(f"{path} has no `applications:`, a list of apps, each with a name")
-    lines = _lines(text)
+    lines = _lines(text) or [""] * len(found)
     apps = [
-        _app(one, variables, f"{path}, line {line}: application {number}")
+        _app(one, variables, f"{path}{line}: application {number}")
         for number, (one, line) in enumerate(zip(found, lines, strict=True), start=1)
     ]
     return Manifest(apps, path.parent)
 
 
-def _lines(text: str) -> list[int]:
-    """The line that each application begins at."""
+def _lines(text: str) -> list[str]:
+    """The line that each application begins at; none where they come by a merge (`<<`)."""
     top: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    found = (node for key, node in top.value if key.value == "applications")
-    return [node.start_mark.line + 1 for node in list(found)[-1].value]
+    found = [node for key, node in top.value if key.value == "applications"]
+    return [f", line {node.start_mark.line + 1}" for node in found[-1].value] if found else []
 
 
 def _app(app: Any, variables: Mapping[str, Any], where: str) -> Json:

@@ -40,7 +40,10 @@ def apps(json: Json = False) -> None:
     routes = client.routes()
     rows = []
     for one in found:
-        counts = [_count(process, left) for process, left in processes(client, one["guid"])]
+        try:
+            counts = [_count(process, left) for process, left in processes(client, one["guid"])]
+        except NotFound:  # it was deleted meanwhile
+            continue
         rows.append(
             {"name": one["name"], "state": one["state"].lower(), "processes": ", ".join(counts),
              "routes": [r["url"] for r in routes if leads_to(r, one["guid"])]}
@@ -57,11 +60,14 @@ def processes(client: Client, app_guid: str) -> list[tuple[Row, list[Row]]]:
     """An app's processes, each with its instances; the first is the app's own.
 
     The others are of versions that a deployment takes away: they may be gone any moment.
+
+    Raises:
+        NotFound: the app is gone.
     """
-    found = []
-    for process in client.processes(app_guid):
+    own, *others = (process["guid"] for process in client.processes(app_guid))
+    found = [(client.process(own), client.process_stats(own))]
+    for guid in others:
         with contextlib.suppress(NotFound):
-            guid = process["guid"]
             found.append((client.process(guid), client.process_stats(guid)))
     return found
 

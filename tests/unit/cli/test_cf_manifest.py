@@ -40,6 +40,15 @@ def test_a_mistake_says_where_it_is(tmp_path: Path, text: str, says: str) -> Non
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_applications_may_come_by_a_merge(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.yml"
+    path.write_text("x: &x\n  applications: [{name: a}]\n<<: *x\n", encoding="utf-8")
+    assert cf_manifest.load(path, {}).applications == [{"name": "a"}]
+    path.write_text("x: &x\n  applications: [{path: a}]\n<<: *x\n", encoding="utf-8")
+    with pytest.raises(InputError, match="application 1 has no name"):
+        cf_manifest.load(path, {})
+
+
 def test_a_name_may_be_a_number(tmp_path: Path) -> None:
     path = tmp_path / "manifest.yml"
     path.write_text("applications:\n- name: 42\n  path:\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,23 @@ def test_times_are_told_as_people_do() -> None:
     day, _, month, *_, year = friendly("2026-11-15T12:43:38Z").split()
     assert (day, month, year) == ("Sun", "Nov", "2026")
     assert friendly("") == ""
+
+
+def test_apps_that_go_meanwhile_are_left_out(
+    cf: Cf, client: Client, app_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        cf("push", name, "-p", str(app_dir), "-c", COMMAND, "--no-start", "--no-route")
+    listed = Client.apps
+
+    def apps(self: Client) -> object:
+        found = listed(self)
+        if len(found) == 2:
+            self.delete_app(found[0]["guid"])
+        return found
+
+    monkeypatch.setattr(Client, "apps", apps)
+    assert [row["name"] for row in json.loads(cf("apps", "--json"))] == ["b"]
 
 
 def test_no_apps(cf: Cf) -> None:

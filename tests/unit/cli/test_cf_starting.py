@@ -115,6 +115,28 @@ def test_a_deployment_says_how_far_it_is(cf: Cf, app_dir: Path) -> None:
         assert shown.count("running") == 2 and "deploying: " in cf.said
 
 
+def test_an_app_that_goes_while_it_deploys_ends_the_wait(
+    cf: Cf, client: Client, cell: Cell, app_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(cf, app_dir)
+    cell.waits = True
+    shown = client.process  # the app is there when its processes are listed, and then gone
+
+    def gone(self: Client, guid: str) -> object:
+        self.delete_app(self.app("a")["guid"])
+        return shown(guid)
+
+    looked = cf_start.cf_show.processes
+
+    def processes(client: Client, guid: str) -> object:
+        with monkeypatch.context() as within:
+            within.setattr(Client, "process", gone)
+            return looked(client, guid)
+
+    monkeypatch.setattr(cf_start.cf_show, "processes", processes)
+    assert "Process not found" in cf("restart", "a", "--strategy", "rolling", status=2)
+
+
 def test_start_restart_and_restage_end_with_the_app_and_need_not_wait(
     cf: Cf, cell: Cell, app_dir: Path
 ) -> None:
