@@ -28,7 +28,8 @@ MOST_OF_A_CLIENT = 512
 _CONNECTIONS: weakref.WeakKeyDictionary[Any, Counter[str]] = weakref.WeakKeyDictionary()
 
 
-def _counts(server: Any) -> Counter[str]:
+def connections(server: Any) -> Counter[str]:
+    """How many each address has, of a server's by its ServerState. It is live."""
     return _CONNECTIONS.setdefault(server, Counter())
 
 
@@ -42,7 +43,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._in_head, self._head_bytes, self._period_bytes = True, 0, 0
         self._arm(HEAD_SECONDS, self._head_is_late)
-        counts = _counts(self.server_state)
+        counts = connections(self.server_state)
         counts[self._address] += 1
         if self.client and counts[self._address] > MOST_OF_A_CLIENT:
             transport.abort()
@@ -51,7 +52,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Its end."""
         self._disarm()
         self._read_on()
-        counts = _counts(self.server_state)
+        counts = connections(self.server_state)
         counts[self._address] -= 1
         if not counts[self._address]:
             del counts[self._address]

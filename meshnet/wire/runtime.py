@@ -148,6 +148,7 @@ async def serve_asgi(
     import uvicorn
 
     from meshnet.wire.http_protocol import BoundedHttp
+    from meshnet.wire.https_accept import accept
 
     context = tls.server_context(mutual=mutual) if tls else None
     if uds:
@@ -175,12 +176,16 @@ async def serve_asgi(
         timeout_graceful_shutdown=1,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         proxy_headers=False,  # nobody stands in front: what X-Forwarded-* say is the client's own
-        ssl_context_factory=(lambda config, default: context) if context else None,
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     try:
-        await server._serve([sock])
+        if context is None:
+            await server._serve([sock])
+        else:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(server._serve([]))
+                tasks.create_task(accept(sock, server, context))
     finally:
         server.should_exit = True
         for listener in getattr(server, "servers", ()):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from meshnet.wire import http_protocol, runtime
+from meshnet.wire.http_client import http_client
+from meshnet.wire.tls import Tls
+from netns_lab import certificates
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SECONDS = 15.0  # a deadline: each of these ends within a second
@@ -66,7 +70,10 @@ class Server:
 
 
 def served(
-    monkeypatch: pytest.MonkeyPatch, scenario: Callable[[Server], Awaitable[None]], **bounds: Any
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: Callable[[Server], Awaitable[None]],
+    tls: Tls | None = None,
+    **bounds: Any,
 ) -> None:
     for name, value in bounds.items():
         monkeypatch.setattr(http_protocol, name, value)
@@ -75,7 +82,9 @@ def served(
         port = free.getsockname()[1]
 
     async def main() -> None:
-        serving = asyncio.ensure_future(runtime.serve_asgi(APP, host="127.0.0.1", port=port))
+        serving = asyncio.ensure_future(
+            runtime.serve_asgi(APP, host="127.0.0.1", port=port, tls=tls)
+        )
         await asyncio.sleep(0)
         server = Server(port)
         try:
@@ -228,6 +237,38 @@ def test_one_client_has_only_so_many_connections(monkeypatch: pytest.MonkeyPatch
                     break
 
     served(monkeypatch, scenario, MOST_OF_A_CLIENT=3)
+
+
+def test_who_does_not_shake_hands_has_no_more_connections_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = certificates.Authority.make("lab")
+    ours = authority.issue(certificates.Leaf("r", "n", ("127.0.0.1",), serves=True))
+    both, trusted = tmp_path / "identity.pem", tmp_path / "ca.pem"
+    both.write_bytes(ours.certificate + ours.key)
+    trusted.write_bytes(authority.issued.certificate)
+    tls = Tls(str(both), str(both), str(trusted))
+
+    async def scenario(server: Server) -> None:
+        silent = [await server.connect() for _ in range(3)]
+        reader, _ = await server.connect()
+        assert await server.ended(reader) == b""
+        for reader, _ in silent:
+            assert await server.ended(reader) == b"", "too late"
+        url = f"https://127.0.0.1:{server.port}"
+        async with http_client(url, tls) as http:
+            for _ in range(5):
+                assert (await http.post("/echo", content=b"x" * 100_000)).text == "100000"
+        silent = [await server.connect() for _ in range(3)]
+        silent[0][1].close()
+        async with asyncio.timeout(SECONDS):
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    async with http_client(url, tls) as http:
+                        assert (await http.get("/echo")).text == "0"
+                        break
+
+    served(monkeypatch, scenario, tls=tls, MOST_OF_A_CLIENT=3, HEAD_SECONDS=1.0)
 
 
 def test_who_means_well_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
