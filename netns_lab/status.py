@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from netns_lab.paths import Paths
 
 _TIMEOUT = 2.0
 _NAMED = 4  # that many daemons are waited for by name
+_MOST_ASKED = 32  # daemons at a time
+NO_ANSWER = "no answer"
+_CALLED = {"cell": "agent", "pilot": "Pilot", "copilot": "Copilot", "lb": "load balancer"}
 
 
 def timeout() -> float:
@@ -35,6 +40,12 @@ class _Connection(http.client.HTTPConnection):
 def ask(path: Path) -> dict[str, Any] | None:
     """GET /status at a unix socket; None where nobody answers."""
     return _call(path, "GET", "/status", None)
+
+
+def ask_all(sockets: Iterable[Path]) -> list[dict[str, Any] | None]:
+    """Ask several at once: however many hang, it takes as long as one that does."""
+    with ThreadPoolExecutor(_MOST_ASKED) as pool:
+        return list(pool.map(ask, sockets))
 
 
 def text(path: Path, what: str) -> str | None:
@@ -85,17 +96,53 @@ def cells(paths: Paths) -> list[str]:
 
 
 def collect(paths: Paths) -> dict[str, Any]:
-    """Everything `lab status` shows."""
-    supervisor = ask(paths.supervisor_socket) or {"daemons": []}
-    pilots = [*_nodes(paths, "control"), *_nodes(paths, "cell")]
-    return {
-        "lab": paths.lab,
-        "daemons": supervisor["daemons"],
-        "lb": {n: ask(paths.socket(n, "lb")) for n in _nodes(paths, "lb")},
-        "cells": {n: ask(paths.socket(n, "cell")) for n in _nodes(paths, "cell")},
-        "copilot": {n: ask(paths.socket(n, "copilot")) for n in _nodes(paths, "control")},
-        "pilots": {n: ask(paths.socket(n, "pilot")) for n in pilots},
+    """Everything `lab status` shows; `silent` names the daemons that do not answer."""
+    control, cells_ = _nodes(paths, "control"), _nodes(paths, "cell")
+    asked = {
+        "lb": (_nodes(paths, "lb"), "lb"),
+        "cells": (cells_, "cell"),
+        "copilot": (control, "copilot"),
+        "pilots": ([*control, *cells_], "pilot"),
     }
+    keys = [(key, node, room) for key, (nodes, room) in asked.items() for node in nodes]
+    supervisor = ask(paths.supervisor_socket)
+    answers = ask_all(paths.socket(node, room) for _, node, room in keys)
+    found: dict[str, Any] = {"lab": paths.lab, **{key: {} for key in asked}}
+    for (key, node, _), answer in zip(keys, answers, strict=True):
+        found[key][node] = answer
+    daemons = (supervisor or {"daemons": []})["daemons"]
+    starting = {d["name"] for d in daemons if not d["ready"]}
+    silent = {
+        f"{node}.{room}"
+        for (_, node, room), answer in zip(keys, answers, strict=True)
+        if answer is None
+    }
+    # Others have no status to ask for, yet who is stopped answers nobody.
+    silent |= {d["name"] for d in daemons if _stopped(d["pid"])}
+    silent = silent - starting | ({"supervisor"} if supervisor is None else set())
+    for daemon in daemons:
+        state = "starting" if not daemon["ready"] else "ready"
+        daemon["state"] = NO_ANSWER if daemon["name"] in silent else state
+    return {**found, "daemons": daemons, "silent": sorted(silent)}
+
+
+def _stopped(pid: int) -> bool:
+    """Whether a process is stopped, by SIGSTOP or a debugger."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return fields.rpartition(")")[2].split()[0] in "Tt"
+
+
+def silence(names: Iterable[str]) -> str:
+    """Who does not answer, and where to look, of daemons' names."""
+    told = []
+    for name in names:
+        node, _, room = name.partition(".")
+        who = f"{node}'s {_CALLED.get(room, room)}" if room else f"the {node}"
+        told.append(f"{who} does not answer: meshnet lab logs {name}")
+    return "; ".join(told)
 
 
 def missing(paths: Paths) -> str:
@@ -146,9 +193,18 @@ def well(paths: Paths) -> bool:
 
 
 def instances(paths: Paths) -> list[dict[str, Any]]:
-    """Every instance on every cell, each with its cell's name."""
-    found = []
-    for name in _nodes(paths, "cell"):
-        cell = ask(paths.socket(name, "cell"))
-        found += [{**row, "cell": name} for row in (cell or {"instances": []})["instances"]]
-    return found
+    """Every instance on every cell that answers, each with its cell's name."""
+    return heard(paths)[0]
+
+
+def heard(paths: Paths) -> tuple[list[dict[str, Any]], list[str]]:
+    """`instances`, and the names of the agents that do not answer: theirs are not among them."""
+    names = cells(paths)
+    answers = ask_all(paths.socket(name, "cell") for name in names)
+    rows = [
+        {**row, "cell": name}
+        for name, cell in zip(names, answers, strict=True)
+        for row in (cell or {"instances": []})["instances"]
+    ]
+    silent = [f"{n}.cell" for n, cell in zip(names, answers, strict=True) if cell is None]
+    return rows, silent

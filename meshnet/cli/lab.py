@@ -78,7 +78,7 @@ def down(lab: Lab = None) -> None:
 def status(lab: Lab = None, json: Json = False) -> None:
     """Daemons, certificates, instances, proxies and kernel counters.
 
-    Non-zero where a certificate has expired.
+    Non-zero where a daemon does not answer, or a certificate has expired.
     """
     from meshnet.cli.lookup import app_names
     from meshnet.cli.tables import show_status
@@ -93,7 +93,8 @@ def status(lab: Lab = None, json: Json = False) -> None:
         print(json_module.dumps(found, indent=2))
     else:
         show_status(found)
-    raise typer.Exit(1 if ends and ends.state == expiry.EXPIRED else 0)
+    expired = ends and ends.state == expiry.EXPIRED
+    raise typer.Exit(1 if expired or found["silent"] else 0)
 
 
 @app.command()

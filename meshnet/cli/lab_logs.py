@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshnet.cli.complete import places
-from meshnet.model.errors import NotFound
+from meshnet.model.errors import NotFound, PeerError
 
 if TYPE_CHECKING:
     from meshnet.cli.log_merge import Source
@@ -83,7 +83,7 @@ def _of_app(chosen: Paths, target: str) -> list[Source]:
             for row in instances(chosen, target)
             for kind in _KINDS
         ]
-    except NotFound:
+    except (NotFound, PeerError):
         if slash:  # an instance that is not there must not show others
             raise
         guid = app_guid(chosen, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meshnet.model.errors import InputError, MeshnetError, NotFound
+from meshnet.model.errors import InputError, MeshnetError, NotFound, PeerError
 
 if TYPE_CHECKING:
     from meshnet.cli.client import Client
@@ -34,16 +34,24 @@ def app_names(chosen: Paths) -> dict[str, str]:
 
 
 def instances(chosen: Paths, target: str) -> list[dict[str, Any]]:
-    """The instances of APP or APP/INDEX, lowest index first. Raises NotFound, InputError."""
+    """The instances of APP or APP/INDEX, lowest index first.
+
+    Raises:
+        NotFound, InputError: there is none, or it is no name of one.
+        PeerError: none was found, and an agent does not answer that may have it.
+    """
     from netns_lab import status
 
     name, slash, index = target.partition("/")
     if slash and not (index.isascii() and index.isdecimal()):
         raise InputError(f"{target!r}: APP/INDEX wants a number")
     guid = app_guid(chosen, name)
-    rows = [r for r in status.instances(chosen) if r["app_guid"] == guid]
+    every, silent = status.heard(chosen)
+    rows = [r for r in every if r["app_guid"] == guid]
     found = [r for r in rows if not index or r["index"] == int(index)]
     if not found:
+        if silent:
+            raise PeerError(f"{target} is on no cell that answers; {status.silence(silent)}")
         have = ", ".join(f"{name}/{i}" for i in sorted(r["index"] for r in rows))
         raise NotFound(
             f"{target} has no instance on any cell" + (f" (has: {have})" if have else "")

@@ -95,15 +95,19 @@ def proxy_status(
 
     in step: acknowledged. stale: sent, or to be sent, and not acknowledged yet. rejected: some
     of it was refused, and is held back until it differs. not asked: the proxy wants none. away:
-    not connected. Status 1 where PROXY differs.
+    not connected. Status 1 where PROXY differs, 2 where a Pilot or a cell's agent does not answer.
 
     Example: meshnet proxy-status frontend/0
     """
     from meshnet.cli import proxy_lookup
+    from netns_lab import status
 
     chosen = _chosen(lab)
     if not proxy:
-        _all(proxy_lookup.every(chosen), json)
+        found, silent = proxy_lookup.every(chosen)
+        _all(found, silent, json)
+        if silent:
+            raise proxy_lookup.NoAnswer(status.silence(silent))
         return
     raise typer.Exit(_one(proxy_lookup.find(chosen, proxy), json))
 
@@ -116,14 +120,16 @@ def _chosen(lab: str | None) -> Any:
     return paths.chosen(lab)
 
 
-def _all(found: list[Proxy], json: bool) -> None:
+def _all(found: list[Proxy], silent: list[str], json: bool) -> None:
     from meshnet.cli.tables import one_line, table
     from meshnet.proxy.xds import SERVICES
+    from netns_lab.status import NO_ANSWER
 
+    mute = [name.removesuffix(".pilot") for name in silent if name.endswith(".pilot")]
     if json:
-        print(
-            jsons.dumps([{"proxy": p.name, "pilot": p.pilot, **p.status} for p in found], indent=2)
-        )
+        objects = [{"proxy": p.name, "pilot": p.pilot, **p.status} for p in found]
+        objects += [{"proxy": None, "pilot": pilot, "error": NO_ANSWER} for pilot in mute]
+        print(jsons.dumps(objects, indent=2))
         return
     services = tuple(SERVICES.values())
     rows = []
@@ -134,6 +140,7 @@ def _all(found: list[Proxy], json: bool) -> None:
             (one.name, one.pilot, *(steps[name] for name in services), status["pushes"],
              status["rejected"], one_line(status["last_error"]))
         )  # fmt: skip
+    rows += [("-", pilot, *["-"] * (len(services) + 2), NO_ANSWER) for pilot in mute]
     table(("proxy", "pilot", *services, "pushes", "rejected", "last error"), rows)
 
 

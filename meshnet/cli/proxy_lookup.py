@@ -9,9 +9,15 @@ from typing import Any
 from urllib.parse import quote
 
 from meshnet.cli import lookup
-from meshnet.model.errors import NotFound
+from meshnet.model.errors import NotFound, PeerError
 from netns_lab import status
 from netns_lab.paths import Paths
+
+
+class NoAnswer(PeerError):
+    """One who would know does not answer; told from 1, which says that something differs."""
+
+    exit_status = 2
 
 
 @dataclass(frozen=True)
@@ -33,21 +39,27 @@ class Proxy:
     _pilot_socket: Path
 
     def dump(self) -> dict[str, Any]:
-        """Its own `config_dump`. Raises NotFound where it does not answer."""
-        return _get(self._admin, "/config_dump?include_eds", f"the proxy of {self.name}")
+        """Its own `config_dump`. Raises NoAnswer where it does not answer."""
+        text = status.text(self._admin, "/config_dump?include_eds")
+        where = f"meshnet lab logs {self.name}"
+        return _json(text, f"the proxy of {self.name} does not answer: {where}")
 
     def wanted(self) -> dict[str, Any]:
-        """What Pilot wants it to have: kind to name to body. Raises NotFound."""
-        return _get(self._pilot_socket, f"/proxies/{quote(self.id)}", f"Pilot on {self.pilot}")
+        """What Pilot wants it to have: kind to name to body. Raises NoAnswer."""
+        text = status.text(self._pilot_socket, f"/proxies/{quote(self.id)}")
+        return _json(text, status.silence([f"{self.pilot}.pilot"]))
 
 
-def every(chosen: Paths) -> list[Proxy]:
-    """All proxies that a Pilot knows of, in order of names."""
+def every(chosen: Paths) -> tuple[list[Proxy], list[str]]:
+    """All proxies that a Pilot knows of, in order of names; the daemons that should tell of more,
+    or of their names, and do not answer.
+    """
     found = status.collect(chosen)
     names = lookup.app_names(chosen)
     instances = {
         row["guid"]: (f"{names.get(row['app_guid'], row['app_guid'][:8])}/{row['index']}", row)
-        for row in status.instances(chosen)
+        for cell in found["cells"].values()
+        for row in (cell or {"instances": []})["instances"]
     }
     made = []
     for node, pilot in found["pilots"].items():
@@ -59,7 +71,8 @@ def every(chosen: Paths) -> list[Proxy]:
                 home = chosen.run / "cells" / node / "instances" / row["id"]
                 admin = home / "envoy" / "admin.sock"
             made.append(Proxy(name, row["id"], node, row, admin, chosen.socket(node, "pilot")))
-    return sorted(made, key=lambda one: _in_order(one.name))
+    silent = [name for name in found["silent"] if name.endswith((".pilot", ".cell"))]
+    return sorted(made, key=lambda one: _in_order(one.name)), silent
 
 
 def find(chosen: Paths, name: str) -> Proxy:
@@ -67,12 +80,15 @@ def find(chosen: Paths, name: str) -> Proxy:
 
     Raises:
         NotFound: none of that name; the message names what there is.
+        NoAnswer: nor does everyone answer who would know.
     """
-    proxies = every(chosen)
+    proxies, silent = every(chosen)
     for one in proxies:
         if name in (one.name, one.id) or one.name.rpartition("/")[0] == name != "":
             return one
     have = ", ".join(one.name for one in proxies) or "none"
+    if silent:
+        raise NoAnswer(f"no proxy {name!r} that is known of; {status.silence(silent)}")
     raise NotFound(f"no proxy {name!r} (has: {have})")
 
 
@@ -81,10 +97,9 @@ def _in_order(name: str) -> tuple[str, int]:
     return (app, int(index)) if index.isdecimal() else (name, 0)
 
 
-def _get(path: Path, what: str, who: str) -> dict[str, Any]:
-    text = status.text(path, what)
+def _json(text: str | None, otherwise: str) -> dict[str, Any]:
     try:
         value: dict[str, Any] = json.loads(text or "")
     except ValueError as exc:
-        raise NotFound(f"{who} does not answer: meshnet lab status") from exc
+        raise NoAnswer(otherwise) from exc
     return value

@@ -31,7 +31,7 @@ def show_status(found: dict[str, Any]) -> None:
         (
             (
                 d["name"],
-                "ready" if d["ready"] else "starting",
+                d["state"],
                 d["pid"],
                 d["restarts"],
                 f"{now - d['since']:.0f} s",
@@ -40,6 +40,10 @@ def show_status(found: dict[str, Any]) -> None:
         ),
     )
     print()
+    if silent := found["silent"]:
+        from netns_lab.status import silence
+
+        print(f"{silence(silent)}\nWhat only they know of is not shown.\n")
     if ends := found.get("certificates"):
         print(ends["text"] + (f": {ends['remedy']}" if ends["remedy"] else "") + "\n")
     if draining := [n for n, cell in found["cells"].items() if cell and cell.get("evacuating")]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.kernel import netns
-from meshnet.model.errors import InputError, NotFound
+from meshnet.model.errors import InputError, NotFound, PeerError
 from netns_lab import status
 from netns_lab.paths import Paths
 
@@ -37,12 +37,12 @@ class Points:
 
     def __init__(self, paths: Paths, apps: dict[str, str]) -> None:
         """Args: apps: name by guid."""
+        rows, self._silent = status.heard(paths)
         self._lab = status.lab(paths)
         self._name = paths.lab
         self._nodes = {node["name"]: node for node in self._lab["nodes"]}
         self._rows: dict[str, dict[str, Any]] = {
-            f"{apps.get(row['app_guid'], row['app_guid'][:8])}/{row['index']}": row
-            for row in status.instances(paths)
+            f"{apps.get(row['app_guid'], row['app_guid'][:8])}/{row['index']}": row for row in rows
         }
 
     def all(self) -> list[Point]:
@@ -59,6 +59,7 @@ class Points:
 
         Raises:
             NotFound: nothing in the lab has this name.
+            PeerError: nothing that is known of has; an agent does not answer.
             InputError: it has no such place.
         """
         target, _, place = text.partition(":")
@@ -69,6 +70,9 @@ class Points:
         if target in self._nodes:
             return [self._node(text, self._nodes[target], place)]
         rows = {n: r for n, r in self._rows.items() if target in (n, n.partition("/")[0])}
+        if not rows and self._silent:
+            silence = status.silence(self._silent)
+            raise PeerError(f"no point {target!r} that is known of; {silence}")
         if not rows:
             raise NotFound(self._unknown(target))
         return [self._instance(name, row, place) for name, row in sorted(rows.items())]
