@@ -152,6 +152,7 @@ def test_status_names_apps(capsys: pytest.CaptureFixture[str]) -> None:
     found = {
         "lab": "x",
         "daemons": [],
+        "silent": [],
         "lb": {},
         "cells": {"cell-1": {"instances": [row, {**row, "index": 2}], "counters": {}}, "b": None},
         "pilots": {"cell-1": {"proxies": [proxy, router]}},
