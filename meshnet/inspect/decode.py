@@ -5,6 +5,7 @@ Pure; a frame may be anything, and may be cut.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from dataclasses import dataclass
@@ -122,7 +123,11 @@ def _udp(source: str, destination: str, body: bytes, length: int, vxlan_port: in
             inner = decode(body[16:], 0)
             return Packet("vxlan", source, destination, sport, dport, length=length - 8,
                           vni=vni >> 8, tag=tag, inner=inner)  # fmt: skip
-    note = _dns(body[8:]) if 53 in (sport, dport) else ""
+    note = ""
+    if 53 in (sport, dport):
+        # What is no DNS, or is cut, is a datagram all the same.
+        with contextlib.suppress(struct.error, IndexError, ValueError, OSError):
+            note = _dns(body[8:])
     return Packet("udp", source, destination, sport, dport, length=length - 8, note=note)
 
 

@@ -7,14 +7,14 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshnet.inspect import Lab
 from meshnet.inspect.capture import Capture, Captured
 from meshnet.inspect.decode import decode
 from meshnet.inspect.flows import Flow, FlowEvents
 from meshnet.inspect.points import Point
-from meshnet.inspect.trace.model import Access, Evidence, Request, Seen
+from meshnet.inspect.trace.model import Access, Behind, Evidence, Request, Seen
 from meshnet.inspect.trace.send import Source
 from meshnet.kernel import conntrack, netns
 from meshnet.model.errors import InputError, MeshnetError, NotFound
@@ -22,10 +22,14 @@ from meshnet.model.modes import Redirection
 from meshnet.proxy import access_log
 from netns_lab import status
 
+if TYPE_CHECKING:
+    from meshnet.cli.client import Client
+
 _MOST_INSTANCES = 80  # beyond that only those of the source and of apps it may call are watched
 _LOG_SECONDS = 1.0
 _SETTLE_SECONDS = 0.15  # observers look every 50 ms
 _FILTER = "tcp or udp"
+_LEAST_FAILURE = 400  # the HTTP status
 
 
 class Collector:
@@ -73,6 +77,7 @@ class Collector:
             flows = _read(events)
             self.frames = taps.rest()
         rows, names = {r["address"]: r for r in self._rows}, self.lab.names
+        row, failed = rows.get(source.address), not 0 < request.status < _LEAST_FAILURE
         return Evidence(
             request=request,
             seen=tuple(self._seen(request.marker)),
@@ -80,9 +85,11 @@ class Collector:
             access=tuple(access),
             conntrack=self._conntrack(rows),
             policies=tuple(self._policies()),
-            clusters=self._clusters(rows.get(source.address)),
+            clusters=self._clusters(row),
             mode=self.mode(source),
-            hidden=self._hidden(rows.get(source.address), request),
+            hidden=self._hidden(row, request),
+            behind=tuple(self._behind(request.host)) if failed and request.marker else (),
+            silent=self._silent(row) if failed else (),
             host_ports={
                 f"{self._nodes[r['cell']]['address']}:{r['host_port']}": names.address(a)
                 for a, r in rows.items()
@@ -149,16 +156,44 @@ class Collector:
                 found[name] = tuple(conntrack.entries(path))
         return found
 
-    def _policies(self) -> list[dict[str, Any]]:
+    def _behind(self, host: str) -> list[Behind]:
+        """The apps that the routes of a host lead to."""
+        domains = status.lab(self.lab.paths)["domains"]
+        internal = any(host.endswith(f".{d['name']}") for d in domains if d["internal"])
+        routes = self._ask(lambda api: api.routes())
+        found = {
+            one["app"]["guid"]: (one["port"] or 0) if internal else 0
+            for route in routes
+            if route["url"].partition("/")[0] == host.lower()
+            for one in route["destinations"]
+        }
+        apps = {a["guid"]: a for a in self._ask(lambda api: api.apps())} if found else {}
+        return [
+            Behind(apps[guid]["name"], port, apps[guid]["state"] == "STARTED")
+            for guid, port in found.items()
+            if guid in apps
+        ]
+
+    def _silent(self, row: dict[str, Any] | None) -> tuple[str, ...]:
+        """Those on whose word a route depends: the Pilot of the source's proxy, or of ingress."""
+        pilot = f"{row['cell']}.pilot" if row else "control.pilot"
+        found: list[str] = status.collect(self.lab.paths)["silent"]
+        return tuple(n for n in found if n in (pilot, "control.pilot", "control.copilot"))
+
+    def _ask(self, what: Callable[[Client], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Ask the API; nothing where it does not answer."""
         from meshnet.cli.client import of_lab
 
         client = of_lab(status.lab(self.lab.paths))
         try:
-            rows = client.policies()
+            return what(client)
         except MeshnetError:
             return []
         finally:
             client.close()
+
+    def _policies(self) -> list[dict[str, Any]]:
+        rows = self._ask(lambda api: api.policies())
         app = self.lab.names.app
         return [
             {"source": app(r["source"]["id"]), "destination": app(r["destination"]["id"]),

@@ -67,12 +67,12 @@ def _why(evidence: Evidence, hops: list[Hop], names: Namer) -> tuple[str, str]:
                 f" --protocol {protocol} --port {port}"
             )
             return f"{flow.cell} has no policy {source} → {target} {protocol} {port}", advice
+    if known := _of_route(evidence):
+        return known
     for flow in own:
         if flow.verdict == "denied":
             where = f"{names.address(flow.destination[0])}:{flow.destination[1]}"
-            return f"{flow.cell} refuses {where}: {reason(flow)}", _of_reason(
-                flow.reason, request.host
-            )
+            return f"{flow.cell} refuses {where}: {reason(flow)}", _of_reason(flow.reason, evidence)
     if told := next((h for h in hops if h.failed and h.what.startswith("is told")), None):
         word = told.what.removeprefix("is told ")
         host = request.host.partition(".")[0]
@@ -81,9 +81,38 @@ def _why(evidence: Evidence, hops: list[Hop], names: Namer) -> tuple[str, str]:
     return _of_proxy(evidence) or _of_packets(evidence, names)
 
 
-def _of_reason(reason_name: str, host: str) -> str:
+def _of_route(evidence: Evidence) -> tuple[str, str] | None:
+    """What the API and the lab's daemons know better than who refused the request."""
+    port, served = evidence.request.port, sorted({one.port for one in evidence.behind})
+    if served and 0 not in served and port not in served:
+        host, said = evidence.request.host, " and ".join(map(str, served))
+        why = f"{host} is served on port {said}, you asked for {port}"
+        return why, f"http://{host}:{served[0]}/"
+    if evidence.silent:
+        told = ", ".join(f"{name} does not answer" for name in evidence.silent)
+        return f"{told}, so proxies may not have the route or the instance", "; ".join(
+            f"meshnet lab logs {name}" for name in evidence.silent
+        )
+    return None
+
+
+def _of_apps(evidence: Evidence, otherwise: str) -> str:
+    """What to do where nothing runs behind the host."""
+    stopped = [f"meshnet cf start {one.app}" for one in evidence.behind if not one.started]
+    started = [
+        f"meshnet cf app {one.app}; meshnet cf logs {one.app} --recent"
+        for one in evidence.behind
+        if one.started
+    ]
+    return "; ".join(started or stopped) or otherwise
+
+
+def _of_reason(reason_name: str, evidence: Evidence) -> str:
+    host = evidence.request.host
     if reason_name == "vip_refused_no_instance":
-        return f"start an app behind {host}: meshnet cf routes, meshnet cf start APP"
+        return _of_apps(
+            evidence, f"start an app behind {host}: meshnet cf routes, meshnet cf start APP"
+        )
     if reason_name == "vip_refused_mode_off":
         return "the app holds an old answer of DNS, or: meshnet lab set-mode APP ebpf"
     if reason_name == "from_denied_destination":
@@ -106,12 +135,11 @@ def _of_proxy(evidence: Evidence) -> tuple[str, str] | None:
             advice = "meshnet cf routes; meshnet cf map-route APP DOMAIN -n HOST"
             return f"{access.proxy}'s proxy has no route for {evidence.request.host}", advice
         if "UH" in flags:
-            return f"{access.proxy}'s proxy has no instance to send it to", (
-                "meshnet cf apps; meshnet cf start APP"
-            )
+            advice = _of_apps(evidence, "meshnet cf apps; meshnet cf start APP")
+            return f"{access.proxy}'s proxy has no instance to send it to", advice
         if known := [_FLAGS[flag] for flag in flags if flag in _FLAGS]:
             why = f"{access.proxy}'s proxy: {', '.join(known)} ({access.fields.get('to', '-')})"
-            return why, "meshnet cf app APP; meshnet lab logs APP"
+            return why, _of_apps(evidence, "meshnet cf app APP; meshnet lab logs APP")
     return None
 
 

@@ -75,6 +75,20 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """An app that the asked host's route leads to, as the API knows it.
+
+    Attributes:
+        port: where the host serves it; 0 where that is not the port a client asks for.
+        started: it is wanted to run.
+    """
+
+    app: str
+    port: int
+    started: bool
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that was collected, each kind oldest first.
 
@@ -83,6 +97,8 @@ class Evidence:
         clusters: of the source's own proxy: name to instances' addresses.
         host_ports: "cell's address:port" to instance.
         hidden: apps behind the destination that the source's proxy is shown no route to.
+        behind: what the host's route leads to; asked for only where the request failed.
+        silent: daemons of the lab that do not answer; likewise.
     """
 
     request: Request
@@ -95,6 +111,8 @@ class Evidence:
     host_ports: dict[str, str] = field(default_factory=dict)
     mode: str = ""
     hidden: tuple[str, ...] = ()
+    behind: tuple[Behind, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

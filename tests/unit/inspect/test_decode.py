@@ -30,6 +30,12 @@ OUTER = Ether() / IP(src="10.0.16.21", dst="10.0.16.22") / UDP(dport=4789)
 REQUEST = b"GET /x HTTP/1.1\r\nHost: b\r\n\r\n"
 
 
+@pytest.mark.parametrize("body", [b"", b"x", b"no dns at all, only text"])
+def test_a_datagram_to_port_53_that_is_no_dns_has_its_addresses_all_the_same(body: bytes) -> None:
+    packet = decode(bytes(Ether() / IP(src="10.255.1.2", dst="10.255.2.3") / UDP(dport=53) / body))
+    assert packet.flow == ("udp", "10.255.1.2", 53, "10.255.2.3", 53)
+
+
 def test_tcp_with_its_first_line() -> None:
     packet = decode(bytes(INNER / REQUEST))
     assert packet.flow == ("tcp", "10.255.1.2", 40000, "10.255.2.3", 8080)

@@ -11,7 +11,7 @@ from meshnet.inspect.decode import Packet
 from meshnet.inspect.trace.ending import ending
 from meshnet.inspect.trace.hops import hops
 from meshnet.inspect.trace.legs import legs
-from meshnet.inspect.trace.model import Access, Evidence, Request, Seen
+from meshnet.inspect.trace.model import Access, Behind, Evidence, Hop, Request, Seen
 from meshnet.inspect.trace.packet import craft
 from meshnet.inspect.trace.send import Source, check_url
 from meshnet.kernel import conntrack
@@ -144,6 +144,34 @@ def test_a_route_that_is_hidden_for_want_of_a_policy_is_told_from_one_that_is_no
     last = ending(evidence, [], Names())
     assert last.failed and "has no policy a → b or c tcp 8080" in last.what
     assert last.advice == "meshnet cf add-network-policy a b --protocol tcp --port 8080"
+
+
+def failed(status: int, change: dict[str, str], **found: object) -> Hop:
+    access = Access("a/0", {**fields(LINE), "details": "-", "status": str(status), **change})
+    request = replace(REQUEST, status=status, port=int(found.pop("port", 8080)))  # type: ignore[call-overload]
+    evidence = replace(EVIDENCE, request=request, access=(access,), **found)  # type: ignore[arg-type]
+    return ending(evidence, [], Names())
+
+
+def test_a_wrong_port_is_told_from_a_route_that_is_not_there() -> None:
+    last = failed(404, {"cluster": "-"}, port=80, behind=(Behind("b", 8080, True),))
+    assert "b.internal is served on port 8080, you asked for 80" in last.what
+    assert last.advice == "http://b.internal:8080/"
+    # Of an external host the port is the ingress's, not the app's.
+    assert "served on" not in failed(404, {"cluster": "-"}, behind=(Behind("b", 0, True),)).what
+
+
+def test_an_app_that_is_started_and_has_no_instance_is_not_to_be_started() -> None:
+    last = failed(503, {"flags": "UH"}, behind=(Behind("b", 8080, True),))
+    assert last.advice == "meshnet cf app b; meshnet cf logs b --recent"
+    last = failed(503, {"flags": "UH"}, behind=(Behind("b", 8080, False),))
+    assert last.advice == "meshnet cf start b"
+
+
+def test_a_pilot_that_does_not_answer_is_named_before_what_it_should_have_told() -> None:
+    last = failed(404, {"cluster": "-"}, silent=("cell-1.pilot",))
+    assert "cell-1.pilot does not answer" in last.what
+    assert last.advice == "meshnet lab logs cell-1.pilot"
 
 
 def test_an_apps_own_error_is_an_answer() -> None:
