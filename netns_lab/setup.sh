@@ -106,7 +106,12 @@ environment() {
         mv "$target.new" "$target"
     fi
     # `meshnet` on root's PATH is this checkout's.
-    [ "$(readlink /usr/local/bin/meshnet)" = "$venv/bin/meshnet" ] || ln -sfn "$venv/bin/meshnet" /usr/local/bin/meshnet
+    local was
+    was=$(readlink /usr/local/bin/meshnet || true)
+    if [ "$was" != "$venv/bin/meshnet" ]; then
+        say "/usr/local/bin/meshnet is this checkout's now${was:+ (it was $was)}"
+        ln -sfn "$venv/bin/meshnet" /usr/local/bin/meshnet
+    fi
 }
 
 packages

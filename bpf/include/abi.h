@@ -156,7 +156,7 @@ struct flow_event {
 	u8 reason; /* enum counter; COUNTERS = none */
 	u8 mode;
 	u8 proxy; /* the socket is the sidecar's */
-	u8 pad;
+	u8 spliced; /* its data passes TCP by: TCP's counts of bytes are not the connection's */
 };
 
 /* Where the load balancer sends a flow. */

@@ -29,6 +29,7 @@ static __always_inline void describe(struct bpf_sock_ops *ctx, u64 cookie, u64 n
 		event->meant_be = meant->addr_be;
 		event->meant_port_be = meant->port_be;
 		event->mode = meant->mode;
+		event->spliced = meant->mode == MODE_EBPF && meant->sockmap;
 	}
 }
 

@@ -331,6 +331,7 @@ def _row(config: Config, instance: Instance) -> dict[str, Any]:
         "veth": names.veth,
         "app_pid": instance.app.pid if instance.app else 0,
         "sidecar_pid": instance.sidecar.pid if instance.sidecar else 0,
+        "sidecar_restarts": instance.sidecar_restarts,
         "app_log": str(names.app_log),
         "cell_log": str(names.cell_log),
         "sidecar_log": str(names.sidecar_log),

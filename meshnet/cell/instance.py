@@ -71,6 +71,11 @@ class Instance:
         """Its sidecar's container, while there is one."""
         return self._sidecar.container
 
+    @property
+    def sidecar_restarts(self) -> int:
+        """How often its sidecar came back, while this agent knew it."""
+        return self._sidecar.restarts
+
     def begin(self, *, adopt: bool = False) -> None:
         """Start it, or take over what an earlier agent started."""
         for path, whose in self.origins().items():

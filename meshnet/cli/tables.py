@@ -62,11 +62,12 @@ def _app(found: dict[str, Any], row: dict[str, Any]) -> str:
 def _instances(found: dict[str, Any]) -> None:
     rows = [
         (f"{_app(found, r)}/{r['index']}", r["guid"][:8], r["state"].lower(), _mode(r), name,
-         r["address"], r["host_port"])
+         r["address"], r["host_port"], r.get("sidecar_pid") or "-", r.get("sidecar_restarts", 0))
         for name, cell in found["cells"].items()
         for r in (cell or {"instances": []})["instances"]
     ]  # fmt: skip
-    heads = ("app/index", "instance", "state", "mode", "cell", "address", "host port")
+    heads = ("app/index", "instance", "state", "mode", "cell", "address", "host port",
+             "sidecar pid", "restarts")  # fmt: skip
     table(heads, sorted(rows, key=_in_order))
     print()
 

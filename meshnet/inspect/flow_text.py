@@ -146,6 +146,8 @@ def _rest(flow: Flow, names: Namer) -> str:
     return reason(flow)
 
 
-def size(count: int) -> str:
-    """Bytes, short."""
+def size(count: int | None) -> str:
+    """Bytes, short; `-` where nobody counts them."""
+    if count is None:
+        return "-"
     return f"{count} B" if count < 10_000 else f"{count / 1000:.0f} kB"

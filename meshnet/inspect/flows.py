@@ -39,6 +39,7 @@ class Flow:
         reason: the counter's name, for verdicts and refusals, else "".
         mode: how the app's connection is carried; "" for verdicts.
         proxy: the socket is the sidecar's.
+        sent_bytes, received_bytes: None where the connection is spliced, and TCP counts none of it.
     """
 
     time_ns: int
@@ -54,8 +55,8 @@ class Flow:
     reason: str
     mode: str
     proxy: bool
-    sent_bytes: int
-    received_bytes: int
+    sent_bytes: int | None
+    received_bytes: int | None
     duration_ns: int
 
     @property
@@ -88,8 +89,8 @@ def decode(record: bytes, cell: str, boot_ns: int) -> Flow:
         reason="" if e.reason == abi.Counter.COUNTERS else abi.Counter(e.reason).name.lower(),
         mode=MODES[e.mode] if socket_event else "",
         proxy=bool(e.proxy),
-        sent_bytes=e.sent_bytes,
-        received_bytes=e.received_bytes,
+        sent_bytes=None if e.spliced else e.sent_bytes,
+        received_bytes=None if e.spliced else e.received_bytes,
         duration_ns=e.duration_ns,
     )
 

@@ -170,7 +170,7 @@ class FlowEvent(ctypes.Structure):
         ("reason", ctypes.c_uint8),
         ("mode", ctypes.c_uint8),
         ("proxy", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8),
+        ("spliced", ctypes.c_uint8),
     ]
 
 

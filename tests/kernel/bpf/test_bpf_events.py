@@ -50,7 +50,19 @@ def test_a_connection_is_told_from_connect_to_close(app: App, ring, bpffs):
         assert (address_text(event.dst_be), u16_be(event.dport_be)) == ("127.0.0.1", 15001)
         assert u16_be(event.sport_be) == local[1]
         assert (address_text(event.container_be), event.mode, event.proxy) == (OWN, 0, 0)
+        assert event.spliced == 0
     assert close.time_ns - close.duration_ns == pytest.approx(connect.time_ns, abs=1e6)
+
+
+def test_a_spliced_connection_is_told_as_one(app: App, ring, bpffs):
+    app.datapath.set_redirect(netns.cookie(app.netns), OWN, Redirection("ebpf", True))
+    sidecar = app.start_sidecar()
+    watch(bpffs, 60)
+    app.do(connect_and_ask, TCP4, VIP)
+    sidecar.hear()
+    assert [event.spliced for event in events(ring) if event.kind == abi.EventKind.EVENT_CLOSE] == [
+        1
+    ]
 
 
 def test_nothing_is_told_while_nobody_watches(app: App, ring, bpffs):

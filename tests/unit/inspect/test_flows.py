@@ -81,6 +81,14 @@ def test_every_reason_a_program_can_give_has_a_verdict() -> None:
             assert verdict(counter).verdict == expected, name
 
 
+@pytest.mark.parametrize(("spliced", "says"), [(0, "2 B out, 1 B in"), (1, "- out, - in")])
+def test_bytes_that_pass_tcp_by_are_not_counted(spliced: int, says: str) -> None:
+    raw = event(kind=abi.EventKind.EVENT_CLOSE, sent_bytes=2, received_bytes=1, spliced=spliced)
+    flow = decode(raw, "cell-1", 0)
+    assert says in line(flow, "ebpf", Names())
+    assert fields(flow, "ebpf", Names())["sent_bytes"] == (None if spliced else 2)
+
+
 def test_a_verdict_is_told_by_the_connect_how_it_is_carried() -> None:
     carried = Carried()
     assert carried.mode(verdict(abi.Counter.TO_PASSED_POLICY)) == ""
