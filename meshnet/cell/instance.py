@@ -50,7 +50,7 @@ class Instance:
         self.record, self.process = rec, process(lrp)
         self.state = "ADOPTED" if rec.running else "CREATING"
         self.app: Container | None = None
-        self.redirection = tools.modes.of(rec.app_guid)
+        self.redirection, self.sidecar_restarts = tools.modes.of(rec.app_guid), 0
         self._tools, self._lrp, self._finished = tools, lrp, finished
         names = Names(tools.config, rec)
         self._journal = Journal(names.cell_log, rec.index)
@@ -70,11 +70,6 @@ class Instance:
     def sidecar(self) -> Container | None:
         """Its sidecar's container, while there is one."""
         return self._sidecar.container
-
-    @property
-    def sidecar_restarts(self) -> int:
-        """How often its sidecar came back, while this agent knew it."""
-        return self._sidecar.restarts
 
     def begin(self, *, adopt: bool = False) -> None:
         """Start it, or take over what an earlier agent started."""
@@ -318,6 +313,7 @@ class Instance:
         self._journal.out(_PROXY, status)
         if not self._sidecar.may_come_back():
             raise Crashed(why)
+        self.sidecar_restarts += 1
         another = self._sidecar.start_again(lambda: self._check_alive(sidecar=False))
         await self._unless_stopped(another)
         took = duration(time.monotonic() - began)

@@ -30,13 +30,11 @@ class Sidecar:
 
     Attributes:
         container: what runs, None between two.
-        restarts: how often it came back, while this agent knew it.
     """
 
     def __init__(self, config: Config, rec: Record, datapath: CellDatapath) -> None:
         self.container: Container | None = None
         self._config, self._record, self._datapath = config, rec, datapath
-        self.restarts = 0
         self._comebacks: list[float] = []
 
     def start(self) -> None:
@@ -63,7 +61,6 @@ class Sidecar:
         if len(self._comebacks) >= MOST:
             return False
         self._comebacks.append(now)
-        self.restarts += 1
         return True
 
     async def start_again(self, check_alive: Callable[[], Awaitable[None]]) -> None:
