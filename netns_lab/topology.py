@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -158,6 +159,8 @@ def load(path: Path, name: str | None = None) -> Topology:
     """
     import yaml
 
+    from netns_lab.schema import SCHEMA
+
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
@@ -168,6 +171,9 @@ def load(path: Path, name: str | None = None) -> Topology:
         line = f" at line {where.line + 1}" if where else ""
         raise InputError(f"{path} is not YAML{line}") from exc
     if isinstance(document, dict) and name is not None:
+        pattern = SCHEMA["properties"]["name"]["pattern"]
+        if not re.search(pattern, name):
+            raise InputError(f"{name!r} is no name for a lab: it must match {pattern}")
         document = {**document, "name": name}
     try:
         return parse(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,23 +12,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.model.errors import InputError, KernelError
 
 if TYPE_CHECKING:
     from meshnet.inspect.capture import Capture, Captured
     from meshnet.inspect.pcapng import Writer
 
-Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or MESHNET_LAB.")]
+Lab = Annotated[
+    str | None,
+    typer.Option("--lab", help="Its name; or MESHNET_LAB.", autocompletion=complete.labs),
+]
 
 
 def capture(
-    points: Annotated[list[str] | None, typer.Argument(help="POINT ... (see --list).")] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Argument(help="POINT ... (see --list).", autocompletion=complete.places),
+    ] = None,
+    interface: Annotated[
+        list[str] | None,
+        typer.Option("-i", help="A POINT, as tcpdump has it.", autocompletion=complete.places),
+    ] = None,
     filter_: Annotated[str, typer.Option("-f", "--filter", help="In tcpdump's language.")] = "",
     write: Annotated[str, typer.Option("-w", "--write", help="A pcapng file; - = stdout.")] = "",
     count: Annotated[int, typer.Option("-c", "--count", help="Stop after so many.")] = 0,
     seconds: Annotated[float, typer.Option("--for", help="Stop after so many seconds.")] = 0.0,
     snaplen: Annotated[int, typer.Option("-s", "--snaplen", min=64, max=262_144)] = 262_144,
     json: Annotated[bool, typer.Option("--json", help="An object a packet.")] = False,
+    numeric: Annotated[bool, typer.Option("-n", hidden=True)] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the lab's points.")] = False,
     lab: Lab = None,
 ) -> None:
@@ -45,9 +58,17 @@ def capture(
     if list_:
         _list(chosen, json)
         return
+    if numeric:
+        print("-n does nothing: a name and its address are both shown", file=sys.stderr)
+    points = [*(points or ()), *(interface or ())]
     if not points:
         raise InputError("capture where? name points (meshnet capture --list shows them)")
+    for text in points:
+        if " " in text:
+            raise InputError(f"no point {text!r}: a filter goes in -f: -f {text!r}")
     found = list(dict.fromkeys(p for text in points for p in chosen.resolve(text)))
+    # Told before anything is captured, and not after minutes.
+    _check_writable(write)
     with chosen.capture(*found, filter=filter_, snaplen=snaplen) as taps:
         names = ", ".join(point.name for point in taps.points)
         print(f"capturing at {names}; Ctrl-C ends", file=sys.stderr, flush=True)
@@ -72,6 +93,20 @@ def _list(chosen: Any, json: bool) -> None:
         print(json_module.dumps(rows, indent=2))
     else:
         table(("point", "interface", "address"), [(p.name, p.ifname, p.address) for p in found])
+
+
+def _check_writable(path: str) -> None:
+    """Leaves no file, and an old one whole. Raises KernelError: it cannot be written."""
+    if not path or path == "-":
+        return
+    there = os.path.lexists(path)
+    try:
+        with open(path, "ab"):
+            pass
+        if not there:
+            os.unlink(path)
+    except OSError as exc:
+        raise KernelError(f"cannot write {path}: {exc.strerror}", exc.errno or 0) from exc
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.cli.certificates import ca, rotate_certs
 from meshnet.cli.lab_drain import drain
 from meshnet.cli.lab_exec import ExecCommand, exec_, shell
@@ -21,7 +22,10 @@ from meshnet.model.errors import NotFound
 app = typer.Typer(no_args_is_help=True, help="The lab on this machine.")
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "netns_lab" / "labs" / "default.yml"
-Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")]
+Lab = Annotated[
+    str | None,
+    typer.Option("--lab", help="Its name; or set MESHNET_LAB.", autocompletion=complete.labs),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meshnet.cli.complete import places
+from meshnet.cli import complete
 from meshnet.model.errors import NotFound, PeerError
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ _POLL_SECONDS = 0.2
 
 
 def drain(
-    cell: Annotated[str, typer.Argument(help="A cell.", autocompletion=places)],
+    cell: Annotated[str, typer.Argument(help="A cell.", autocompletion=complete.cells)],
     undo: Annotated[bool, typer.Option("--undo", help="Let it take instances again.")] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Seconds to wait until it is empty.")
     ] = 600.0,
-    lab: Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")] = None,
+    lab: Annotated[
+        str | None,
+        typer.Option("--lab", help="Its name; or set MESHNET_LAB.", autocompletion=complete.labs),
+    ] = None,
 ) -> None:
     """Empty a cell: its instances serve on until others run elsewhere, then stop.
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.cli.complete import places
 from meshnet.model.errors import InputError, NotFound
 
@@ -20,7 +21,10 @@ Target = Annotated[
 ]
 User = Annotated[bool, typer.Option("--user", help="As the app's user, with its environment.")]
 Sidecar = Annotated[bool, typer.Option("--sidecar", help="In its sidecar's container.")]
-Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")]
+Lab = Annotated[
+    str | None,
+    typer.Option("--lab", help="Its name; or set MESHNET_LAB.", autocompletion=complete.labs),
+]
 
 FLAGS, VALUED = ("--user", "--sidecar", "-h", "--help"), ("--lab",)
 _APP_DIR = "/home/vcap/app"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.cli.complete import places
 from meshnet.model.errors import NotFound, PeerError
 
@@ -25,7 +26,10 @@ def logs(
     lines: Annotated[
         int, typer.Option("-n", "--lines", min=0, max=10**9, help="How many of each at first.")
     ] = 50,
-    lab: Annotated[str | None, typer.Option("--lab", help="Its name; or set MESHNET_LAB.")] = None,
+    lab: Annotated[
+        str | None,
+        typer.Option("--lab", help="Its name; or set MESHNET_LAB.", autocompletion=complete.labs),
+    ] = None,
 ) -> None:
     """Show the log of a node's daemons, or of an app's instances: cell, app and sidecar.
 

@@ -55,6 +55,9 @@ def _build() -> typer.Typer:
     app.command()(trace)
     app.command()(proxy_config)
     app.command()(proxy_status)
+    # istioctl's short names.
+    app.command("pc", hidden=True)(proxy_config)
+    app.command("ps", hidden=True)(proxy_status)
 
     @app.command()
     def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
@@ -94,7 +97,8 @@ def _usage(exc: Any) -> int:
     if type(exc).__name__ == "NoArgsIsHelpError":
         exc.show()
     else:
-        text = one_line(exc.format_message()).rstrip(".")
+        # "Value error, ..." names the library's own class.
+        text = one_line(exc.format_message()).rstrip(".").replace(": Value error, ", ": ")
         if "unexpected extra argument" in text and _takes_lab(exc):
             text += ": a lab is named by --lab"
         print(f"{command}: {text} (see {command} -h)", file=sys.stderr)

@@ -6,15 +6,29 @@ from typing import Annotated
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.model.errors import InputError
 
 
 def set_mode(
-    target: Annotated[str, typer.Argument(help="APP, or a cell for all apps without their own.")],
-    mode: Annotated[str, typer.Argument(help="ebpf, iptables, kernel, off; or default.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="APP, or a cell for all apps without their own.", autocompletion=complete.places
+        ),
+    ],
+    mode: Annotated[
+        str,
+        typer.Argument(
+            help="ebpf, iptables, kernel, off; or default.", autocompletion=complete.modes
+        ),
+    ],
     sockmap: Annotated[bool, typer.Option("--sockmap", help="ebpf: splice app and proxy.")] = False,
     all_cells: Annotated[bool, typer.Option("--cell", help="TARGET is a cell, or `all`.")] = False,
-    lab: Annotated[str | None, typer.Option("--lab", help="Its name; or MESHNET_LAB.")] = None,
+    lab: Annotated[
+        str | None,
+        typer.Option("--lab", help="Its name; or MESHNET_LAB.", autocompletion=complete.labs),
+    ] = None,
 ) -> None:
     """Choose how an app's connections to mesh names are carried; old connections live on.
 

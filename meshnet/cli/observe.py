@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.model.errors import InputError
 
 _SECONDS = 5.0
@@ -22,7 +23,10 @@ def observe(
     seconds: Annotated[float, typer.Option("--for", help="Seconds, without --follow.")] = _SECONDS,
     count: Annotated[int, typer.Option("-c", "--count", help="Stop after so many.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
-    lab: Annotated[str | None, typer.Option("--lab", help="Its name; or MESHNET_LAB.")] = None,
+    lab: Annotated[
+        str | None,
+        typer.Option("--lab", help="Its name; or MESHNET_LAB.", autocompletion=complete.labs),
+    ] = None,
 ) -> None:
     """Show connects, verdicts with their reasons, and ends of flows, as they happen.
 

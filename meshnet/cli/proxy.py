@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meshnet.cli import complete
+from meshnet.model.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from meshnet.cli.proxy_lookup import Proxy
+    from meshnet.proxy.dump import Item
 
 _DIFFERS = 1
 
@@ -33,7 +35,37 @@ class Kind(enum.StrEnum):
     endpoints = "endpoints"
 
 
-_Lab = Annotated[str | None, typer.Option("--lab", help="Its name; or MESHNET_LAB.")]
+# As istioctl has them.
+_SHORT = {"l": Kind.listeners, "r": Kind.routes, "c": Kind.clusters, "ep": Kind.endpoints}
+
+
+def _kind(text: str) -> Kind | None:
+    """What a word asks for: routes, route or r."""
+    if text in _SHORT:
+        return _SHORT[text]
+    return next((kind for kind in Kind if text in (kind, kind.removesuffix("s"))), None)
+
+
+def _kinds(incomplete: str) -> list[str]:
+    return [kind.value for kind in Kind if kind.startswith(incomplete)]
+
+
+def in_order(one: str, other: str) -> tuple[str, Kind]:
+    """(proxy, what to show) of two words: the proxy first, or last, as istioctl has it.
+
+    Raises:
+        InputError: neither says what to show.
+    """
+    for proxy, text in ((one, other), (other, one)):
+        if kind := _kind(text):
+            return proxy, kind
+    raise InputError(f"show what of {one}? {', '.join(Kind)}, not {other!r}")
+
+
+_Lab = Annotated[
+    str | None,
+    typer.Option("--lab", help="Its name; or MESHNET_LAB.", autocompletion=complete.labs),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,7 +73,10 @@ def proxy_config(
     proxy: Annotated[
         str, typer.Argument(help="APP, APP/INDEX or a router.", autocompletion=complete.places)
     ],
-    kind: Annotated[Kind, typer.Argument(help="What of it.")],
+    kind: Annotated[
+        str,
+        typer.Argument(help=f"What of it: {', '.join(Kind)}.", autocompletion=_kinds),
+    ],
     name: Annotated[str, typer.Option("--name", help="Only names that contain this.")] = "",
     fqdn: Annotated[str, typer.Option("--fqdn", help="Only what is for this host.")] = "",
     port: Annotated[
@@ -55,16 +90,20 @@ def proxy_config(
 ) -> None:
     """The listeners, routes, clusters or endpoints that a proxy has, as it says itself; or all.
 
+    istioctl's order and words do, too: proxy-config route frontend.
+
     Example: meshnet proxy-config frontend endpoints --fqdn backend.istio.apps.internal
     """
     from meshnet.cli import proxy_lookup
-    from meshnet.cli.proxy_tables import TABLES, is_for
-    from meshnet.cli.tables import table
+    from meshnet.cli.proxy_tables import is_for
     from meshnet.proxy import dump
 
+    given = {"--name": name, "--fqdn": fqdn, "--port": port}
+    filters = [f"{option} {value}" for option, value in given.items() if value]
+    proxy, wanted = in_order(proxy, kind)
     found = proxy_lookup.find(_chosen(lab), proxy)
     whole = found.dump()
-    kinds = list(dump.KINDS) if kind is Kind.all else [kind.value]
+    kinds = list(dump.KINDS) if wanted is Kind.all else [wanted.value]
     items = {
         key: [
             one
@@ -75,8 +114,18 @@ def proxy_config(
     }
     if json or output is Output.json:
         bodies = {key: [one.body for one in some] for key, some in items.items()}
-        print(jsons.dumps(bodies if kind is Kind.all else bodies[kind.value], indent=2))
-        return
+        print(jsons.dumps(bodies if wanted is Kind.all else bodies[wanted.value], indent=2))
+    elif any(items.values()) or not filters:
+        _tables(items)
+    if filters and not any(items.values()):
+        what = "resource" if wanted is Kind.all else wanted.removesuffix("s")
+        raise NotFound(f"no {what} of {found.name} matches {' '.join(filters)}")
+
+
+def _tables(items: dict[str, list[Item]]) -> None:
+    from meshnet.cli.proxy_tables import TABLES
+    from meshnet.cli.tables import table
+
     for number, (key, some) in enumerate(items.items()):
         heads, rows = TABLES[key]
         if number:

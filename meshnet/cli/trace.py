@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meshnet.cli import complete
 from meshnet.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 
 
 def trace(
-    source: Annotated[str, typer.Argument(help="A node, APP or APP/INDEX.")],
+    source: Annotated[
+        str, typer.Argument(help="A node, APP or APP/INDEX.", autocompletion=complete.places)
+    ],
     url: Annotated[str, typer.Argument(help="http://HOST[:PORT]/PATH")] = "",
     packet: Annotated[str, typer.Option("--packet", help="A scapy packet instead.")] = "",
     method: Annotated[str, typer.Option("-X", "--request", help="HTTP method.")] = "GET",
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds.")] = 20.0,
     pcap: Annotated[str, typer.Option("--pcap", help="Also write the packets (pcapng).")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    lab: Annotated[str | None, typer.Option("--lab", help="Its name; or MESHNET_LAB.")] = None,
+    lab: Annotated[
+        str | None,
+        typer.Option("--lab", help="Its name; or MESHNET_LAB.", autocompletion=complete.labs),
+    ] = None,
 ) -> None:
     """Send one real request and show its way, hop by hop, with times and evidence.
 

@@ -178,7 +178,7 @@ class Collector:
         """Those on whose word a route depends: the Pilot of the source's proxy, or of ingress."""
         pilot = f"{row['cell']}.pilot" if row else "control.pilot"
         found: list[str] = status.collect(self.lab.paths)["silent"]
-        return tuple(n for n in found if n in (pilot, "control.pilot", "control.copilot"))
+        return tuple(n for n in found if n in (pilot, "control.copilot"))
 
     def _ask(self, what: Callable[[Client], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """Ask the API; nothing where it does not answer."""

@@ -88,7 +88,7 @@ def _of_route(evidence: Evidence) -> tuple[str, str] | None:
         host, said = evidence.request.host, " and ".join(map(str, served))
         why = f"{host} is served on port {said}, you asked for {port}"
         return why, f"http://{host}:{served[0]}/"
-    if evidence.silent:
+    if evidence.silent and not evidence.hidden:
         told = ", ".join(f"{name} does not answer" for name in evidence.silent)
         return f"{told}, so proxies may not have the route or the instance", "; ".join(
             f"meshnet lab logs {name}" for name in evidence.silent

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meshnet.cli import lab_exec, tables
+from meshnet.cli import capture, lab_exec, proxy, tables
 from meshnet.cli.main import main
+from meshnet.model.errors import KernelError
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -33,6 +34,9 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
         ("lab exec", "meshnet lab exec: Missing argument 'TARGET'"),
         ("lab exec hello", "meshnet lab exec: Missing argument 'COMMAND...'"),
         ("lab exec hello --", "meshnet lab exec: Missing argument 'COMMAND...'"),
+        ("proxy-config frontend foo", "meshnet: show what of frontend? all, listeners, routes"),
+        ("pc frontend foo", "meshnet: show what of frontend? all, listeners, routes"),
+        ("lab up --lab bad!name", "meshnet: 'bad!name' is no name for a lab: it must match"),
         ("run", "meshnet: usage: meshnet run ROOM --config FILE"),
         ("run nope --config x", "meshnet: usage: meshnet run ROOM --config FILE"),
     ],
@@ -88,6 +92,33 @@ def test_completion_offers_commands_and_is_silent_without_a_lab(tmp_path: Path) 
 
     assert {"up", "exec", "shell"} <= set(complete("meshnet lab "))
     assert complete("meshnet lab exec x") == []
+    assert complete("meshnet lab drain x") == complete("meshnet capture x") == []
+    assert complete("meshnet lab set-mode frontend k") == ["kernel"]
+    assert complete("meshnet proxy-config frontend ro") == ["routes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("frontend routes", ("frontend", "routes")),
+        ("frontend route", ("frontend", "routes")),
+        ("cluster frontend", ("frontend", "clusters")),
+        ("ep frontend/1", ("frontend/1", "endpoints")),
+        ("routes all", ("routes", "all")),  # an app may have any name
+    ],
+)
+def test_proxy_config_takes_istioctls_order_and_words(words: str, found: tuple[str, str]) -> None:
+    assert proxy.in_order(*words.split()) == found
+
+
+def test_a_file_that_cannot_be_written_is_told_before_a_capture(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match="cannot write"):
+        capture._check_writable(str(tmp_path / "no" / "a.pcapng"))
+    old = tmp_path / "old"
+    old.write_text("whole")
+    for path in (old, tmp_path / "new"):
+        capture._check_writable(str(path))
+    assert old.read_text() == "whole" and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,9 @@ def test_a_pilot_that_does_not_answer_is_named_before_what_it_should_have_told()
     last = failed(404, {"cluster": "-"}, silent=("cell-1.pilot",))
     assert "cell-1.pilot does not answer" in last.what
     assert last.advice == "meshnet lab logs cell-1.pilot"
+    # What is known all the same is the nearer cause.
+    last = failed(404, {"cluster": "-"}, silent=("control.copilot",), hidden=("b",))
+    assert "has no policy a → b" in last.what
 
 
 def test_an_apps_own_error_is_an_answer() -> None:
