@@ -114,6 +114,7 @@ def test_a_sidecar_that_ends_comes_back_beside_its_app_but_not_for_ever(world: W
         assert world.get(CELL, port)["env"]["CF_INSTANCE_GUID"] == guid
     after = world.rows()[guid]
     assert (after["app_pid"], after["state"]) == (first["app_pid"], "RUNNING")
+    assert (first["sidecar_restarts"], after["sidecar_restarts"]) == (0, MOST)
     assert world.actual("app-1")[0].crash_count == 0
     # An agent that was restarted finds the new one.
     agent.kill()
