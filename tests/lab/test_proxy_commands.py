@@ -106,7 +106,7 @@ def test_a_proxy_that_does_not_follow_is_stale_and_then_not(stage: Stage) -> Non
         (("proxy-config", "nobody", "routes"), "no proxy 'nobody' (has: backend/0,"),
         (("proxy-status", "hello/9"), "no proxy 'hello/9' (has: "),
         (("proxy-config", "cell-1", "routes"), "no proxy 'cell-1'"),
-        (("proxy-config", "frontend", "secrets"), "Invalid value for"),
+        (("proxy-config", "frontend", "secrets"), "show what of frontend?"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(
