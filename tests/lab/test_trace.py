@@ -97,7 +97,8 @@ def test_retries_are_shown(stage: Stage) -> None:
         ("hello", URL, "has no policy hello → backend tcp 8080",
          "add-network-policy hello backend"),
         ("frontend", "http://nobody.istio.apps.internal:8080/", "DNS says NXDOMAIN", "map-route"),
-        ("frontend", "http://backend.istio.apps.internal:81/", "has no route", "map-route"),
+        ("frontend", "http://backend.istio.apps.internal:81/",
+         "is served on port 8080, you asked for 81", URL),
         ("client", "http://nobody.istio.mesh.lab/", "has no route", "map-route"),
     ],
 )  # fmt: skip
