@@ -32,7 +32,7 @@ class Readiness:
         """Whether it is ready now; None where nobody checks that."""
         if not self._process.readiness:
             return None
-        return not await first_failure(self._process.readiness, self._place)
+        return not await self._failure_twice()
 
     async def follow(self, ready: bool | None, tell: Callable[[bool], Awaitable[None]]) -> None:
         """Check for ever, from what `now` has found on, and tell each change.
@@ -49,10 +49,7 @@ class Readiness:
         interval = min(check.interval for check in process.readiness)
         while True:
             await asyncio.sleep(interval if ready else CHECK_SECONDS)
-            failure = await first_failure(process.readiness, self._place)
-            # Twice in a row: a cell that had no time itself takes no instance out for it.
-            if ready and failure:
-                failure = await first_failure(process.readiness, self._place)
+            failure = await (self._failure_twice() if ready else self._failure())
             if ready is not bool(failure):
                 continue
             ready = not failure
@@ -62,3 +59,10 @@ class Readiness:
             else:
                 journal.out(process.cell_source, _READY)
             await tell(ready)
+
+    async def _failure(self) -> str:
+        return await first_failure(self._process.readiness, self._place)
+
+    async def _failure_twice(self) -> str:
+        """Twice in a row: a cell that had no time itself takes no instance out for it."""
+        return await self._failure() and await self._failure()

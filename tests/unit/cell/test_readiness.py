@@ -69,6 +69,21 @@ def test_an_instance_that_nobody_checks_is_neither_ready_nor_not(tmp_path: Path)
     assert not (tmp_path / "log").exists()
 
 
+@pytest.mark.parametrize(("found", "ready"), [([""], True), (["x", ""], True), (["x", "x"], False)])
+def test_an_agent_that_is_restarted_takes_nobody_out_for_one_check_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: list[str], ready: bool
+) -> None:
+    script = iter(found)
+
+    async def failure(checks: object, place: object) -> str:
+        return next(script)
+
+    monkeypatch.setattr(readiness, "first_failure", failure)
+    one = Readiness(of(CHECK), ("n", "a"), Journal(tmp_path / "log", 0))
+    assert asyncio.run(one.now()) is ready
+    assert list(script) == []
+
+
 @pytest.mark.parametrize(
     ("first", "found", "told"),
     [
