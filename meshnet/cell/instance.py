@@ -334,7 +334,7 @@ class Instance:
         try:
             # Before BBS hears of it: an agent that was restarted takes nobody out that is ready.
             self._reports.routable = ready = await self._readiness.now()
-            await self._reports.running()
+            await self._reports.running(leaving=self._tools.evacuating())
             await self._readiness.follow(ready, self._report_ready)
         except MeshnetError as exc:
             log.warning("instance %s: %s", self.record.guid, exc)

@@ -8,7 +8,7 @@ from typing import Any
 
 from meshnet.cell.config import APP_PORT, Config
 from meshnet.cell.record import Record
-from meshnet.model.errors import PeerError
+from meshnet.model.errors import Conflict, PeerError
 from meshnet.wire.bbs_client import BbsClient
 from meshnet.wire.gen import bbs_pb2 as pb
 
@@ -31,11 +31,20 @@ class Reports:
             preferred_address=pb.ActualLRPNetInfo.HOST,
         )
 
-    async def running(self) -> None:
-        """It runs, and is `routable` or not. Raises Conflict where BBS wants it no longer."""
-        await until_heard(
-            lambda: self._bbs.start_actual(*self._keys, self._net, routable=self.routable)
-        )
+    async def running(self, *, leaving: bool = False) -> None:
+        """It runs, and is `routable` or not.
+
+        Raises:
+            Conflict: BBS wants it no longer. Not where the cell is being emptied (`leaving`): BBS
+                may be waiting for another that runs, which `must_stay` finds out.
+        """
+        try:
+            await until_heard(
+                lambda: self._bbs.start_actual(*self._keys, self._net, routable=self.routable)
+            )
+        except Conflict:
+            if not leaving:
+                raise
 
     async def crashed(self, why: str, *, evacuating: bool) -> None:
         """It crashed. Raises Conflict where BBS knows it no longer."""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from cell_world import CELL, STRANGER, World, wait_for
 
 from meshnet.cell import network
 from meshnet.cell.config import GATEWAY, Config
+from meshnet.cell.evacuation import Evacuation
 from meshnet.cell.record import Record
 from meshnet.cell.sidecar import MOST
 from meshnet.kernel import cgroup, links, netns, oci
@@ -23,6 +25,7 @@ from meshnet.kernel.bpf.datapath import CellDatapath, CellParams
 from meshnet.kernel.iptables import Iptables
 from meshnet.model.errors import KernelError
 from meshnet.model.modes import Redirection
+from meshnet.wire.gen import bbs_pb2 as pb
 
 PARAMS = CellParams("127.128.0.0/9", "10.255.0.0/16", "10.0.16.0/24", GATEWAY, "169.254.0.2")
 pytestmark = [pytest.mark.sudo, pytest.mark.timeout(180)]
@@ -308,3 +311,29 @@ def answers(world: World, port: int) -> bool:
         return bool(world.get(CELL, port))
     except OSError:
         return False
+
+
+def test_an_agent_restarted_while_its_cell_is_emptied_serves_on_until_another_cell_does(
+    world: World,
+) -> None:
+    agent = world.agent()
+    world.desire("app-1")
+    (lrp,) = world.running("app-1")
+    old, port = lrp.actual_lrp_instance_key.instance_guid, lrp.actual_lrp_net_info.ports[0]
+    world.bbs(lambda client: client.presence("cell-2", STRANGER, 60, 10))
+    Evacuation(world.dir / "cell").switch(True)
+
+    def next_one() -> Any:
+        return next((a for a in world.actual("app-1") if a.state == "CLAIMED"), None)
+
+    following = wait_for(next_one, 15, "another cell has it")
+    agent.kill()
+    agent.start()
+    wait_for(lambda: world.rows().get(old, {}).get("state") == "RUNNING", 15, "adopted")
+    end = time.monotonic() + 2  # what an agent says of what it found is said at once
+    wait_for(lambda: time.monotonic() > end or not answers(world, port.host_port))
+    assert world.rows()[old]["state"] == "RUNNING"
+    key, mine = following.actual_lrp_key, following.actual_lrp_instance_key
+    net = pb.ActualLRPNetInfo(address=STRANGER, instance_address="10.255.2.2", ports=[port])
+    world.bbs(lambda client: client.start_actual(key, mine, net))
+    wait_for(lambda: old not in world.rows(), 30, "the old one stops")
