@@ -169,8 +169,8 @@ def restage(name: Name, strategy: Strategy = "", no_wait: NoWait = False) -> Non
     client = session()
     app = client.app(name)
     guid = app["guid"]
-    path = f"/v3/packages?app_guids={guid}&order_by=-created_at&states=READY&per_page=1"
-    found = client.get(path)["resources"]
+    newest = {"order_by": "-created_at", "states": "READY", "per_page": "1"}
+    found = client.get("/v3/packages", app_guids=guid, **newest)["resources"]
     if not found:
         raise InputError(f"{name} has no package to stage: push it")
     droplet = client.stage(found[0]["guid"])

@@ -30,6 +30,7 @@ class Config:
         login: UAA's URL.
         access_token: with its scheme, as "bearer eyJ...".
         insecure: take any certificate (`--skip-ssl-validation`).
+        ca: file of the CAs that the API is trusted by; "" = as without this file.
     """
 
     target: str = ""
@@ -37,6 +38,7 @@ class Config:
     access_token: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     insecure: bool = False
+    ca: str = ""
     organization: Named = field(default_factory=Named)
     space: Named = field(default_factory=Named)
     others: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -63,6 +65,7 @@ class Config:
             "AccessToken": self.access_token,
             "RefreshToken": self.refresh_token,
             "SSLDisabled": self.insecure,
+            "MeshnetCA": self.ca,
             "OrganizationFields": {"GUID": self.organization.guid, "Name": self.organization.name},
             "SpaceFields": {"GUID": self.space.guid, "Name": self.space.name},
         }
@@ -93,6 +96,7 @@ def _config(value: dict[str, Any]) -> Config:
         access_token=str(value.get("AccessToken") or ""),
         refresh_token=str(value.get("RefreshToken") or ""),
         insecure=bool(value.get("SSLDisabled")),
+        ca=str(value.get("MeshnetCA") or ""),
         organization=_named(value.get("OrganizationFields")),
         space=_named(value.get("SpaceFields")),
         others=value,

@@ -14,7 +14,7 @@ from meshnet.cli.cf_options import Json, Org, ok
 from meshnet.cli.cf_session import SavedSession, organization, session, space
 from meshnet.cli.client import Client, dump
 from meshnet.cli.session import claims
-from meshnet.model.errors import InputError
+from meshnet.model.errors import InputError, NotFound
 
 Space = Annotated[str, typer.Option("-s", help="Space.")]
 Skip = Annotated[
@@ -40,17 +40,36 @@ def api(
     print(f"API endpoint:   {config.target or 'the lab that is up'}")
 
 
-def _choose(url: str, skip: bool) -> Config:
+def _choose(url: str, skip: bool, ca: str = "") -> Config:
     url = (url if "://" in url else f"https://{url}").rstrip("/")
     if not urlsplit(url).hostname:
         raise InputError(f"{url!r} is no URL: want https://HOST")
-    config = Config(target=url, insecure=skip, others=cf_config.load().others)
+    before = cf_config.load()
+    config = Config(target=url, insecure=skip, ca=ca, others=before.others)
+    if not before.target:
+        # Whoever wants another API is the lab's first user no longer, whatever comes of it.
+        config.save()
     links = SavedSession(config).public("/").get("links", {})
     if "cloud_controller_v3" not in links or "login" not in links:
         raise InputError(f"{url} is no Cloud Foundry API")
     config.login = str(links["login"]["href"])
     config.save()
     return config
+
+
+def _choose_lab() -> Config:
+    """The API of the lab that is up, of which one is the first user until one asks for another.
+
+    Raises:
+        InputError: no lab is up.
+    """
+    from netns_lab import paths, status
+
+    try:
+        lab = status.lab(paths.chosen())
+    except NotFound as exc:
+        raise InputError(f"no API chosen: meshnet cf api URL ({exc})") from exc
+    return _choose(lab["cf_api"], False, lab["ca"])
 
 
 def auth(
@@ -63,7 +82,7 @@ def auth(
     """Log in, for all commands from now on."""
     config = cf_config.load()
     if not config.target:
-        raise InputError("no API chosen: meshnet cf api URL (the lab that is up needs no login)")
+        config = _choose_lab()
     if client_credentials:
         form = {"grant_type": "client_credentials", "client_id": user, "client_secret": password}
         SavedSession(config).log_in(form, (user, password))
@@ -85,7 +104,7 @@ def login(
     if url:
         _choose(url, skip)
     elif not cf_config.load().target:
-        raise InputError("no API chosen: name one with -a")
+        _choose_lab()
     user = user or typer.prompt("Email", err=True)
     auth(user, password or typer.prompt("Password", hide_input=True, err=True))
     client = session()
@@ -96,9 +115,13 @@ def login(
 
 
 def logout() -> None:
-    """Forget the tokens and what was targeted."""
+    """Forget the tokens and what was targeted; the lab's first user one is no longer, either."""
     config = cf_config.load()
-    Config(target=config.target, login=config.login, insecure=config.insecure).save()
+    if not config.target:
+        config = _choose_lab()
+    config.access_token = config.refresh_token = ""
+    config.organization = config.space = Named()
+    config.save()
     ok()
 
 
@@ -116,6 +139,8 @@ def target(org: Org = "", space_name: Space = "", json: Json = False) -> None:
         "org": config.organization.name,
         "space": config.space.name,
     }
+    if not config.target and not found["org"]:  # the lab's: what commands take without a target
+        found["org"], found["space"] = organization(client)["name"], space(client)["name"]
     if json:
         return dump(found)
     names = {"api": "API endpoint:", "user": "user:", "org": "org:", "space": "space:"}

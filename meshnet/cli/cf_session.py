@@ -13,9 +13,12 @@ from meshnet.cli.cf_config import Config, Named, load
 from meshnet.cli.client import Client, from_environment
 from meshnet.cli.session import TIMEOUT_SECONDS, claims, login_refusal
 from meshnet.model.errors import InputError, NotFound
+from meshnet.model.patience import patient
 
 CLIENT = ("cf", "")
-_NOT_LOGGED_IN = "not logged in: meshnet cf auth USER PASSWORD"
+_NOT_LOGGED_IN = (
+    "not logged in: meshnet cf auth USER PASSWORD, or cf api --unset to be the lab's first user"
+)
 # As the cf CLI: what ends within a minute is renewed before it is used.
 _RENEW_SECONDS = 60
 
@@ -28,7 +31,10 @@ class SavedSession(Client):
         self.config = config
         self._http.close()
         self._http = httpx.Client(
-            base_url=config.target, timeout=timeout, trust_env=False, verify=trust(config.insecure)
+            base_url=config.target,
+            timeout=patient(timeout),
+            trust_env=False,
+            verify=trust(config.insecure, config.ca),
         )
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
@@ -80,9 +86,11 @@ class SavedSession(Client):
             ) from exc
 
 
-def trust(insecure: bool) -> ssl.SSLContext:
-    """Whom HTTPS servers are trusted by: $CF_CA, $SSL_CERT_FILE, the system's CAs; or anybody."""
-    ca = os.environ.get("CF_CA")
+def trust(insecure: bool, kept: str = "") -> ssl.SSLContext:
+    """Whom HTTPS servers are trusted by: $CF_CA, the CA that is kept, $SSL_CERT_FILE, the system's
+    CAs; or anybody.
+    """
+    ca = os.environ.get("CF_CA") or kept
     try:
         context = ssl.create_default_context(cafile=ca or None)
     except OSError as exc:

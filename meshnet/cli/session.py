@@ -92,7 +92,8 @@ class Session:
 
     def get(self, path: str, /, **params: str) -> Any:
         """GET, as JSON."""
-        return self.call("GET", path, params=params).json()
+        # Without any, `params` would take the path's own query away.
+        return self.call("GET", path, params=params or None).json()
 
     def list(self, path: str, /, **params: str) -> list[dict[str, Any]]:
         """All objects of a collection, page by page."""

@@ -15,7 +15,7 @@ from control_plane import ControlPlane
 
 from meshnet.cli.main import main
 from meshnet.cli.session import login_refusal
-from meshnet.model.errors import InputError, PeerError
+from meshnet.model.errors import InputError, NotFound, PeerError
 
 Cf = Callable[..., str]
 
@@ -106,15 +106,44 @@ def test_a_target_is_looked_up_and_holds_for_what_follows(user: Cf, home: Path) 
 
 
 def test_wrong_credentials_and_addresses_are_refused_in_one_line(
-    cf: Cf, plane: ControlPlane
+    cf: Cf, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def none_up(*_: object) -> None:
+        raise NotFound("no lab is up")
+
+    monkeypatch.setattr("netns_lab.paths.chosen", none_up)
     assert "no API chosen" in cf("auth", "admin", "pw", status=2)
+    assert "no API chosen" in cf("logout", status=2)
     cf("api", plane.api)
     assert "credentials were rejected" in cf("auth", "admin", "wrong", status=2)
     assert "is no URL" in cf("api", "https://", status=2)
     assert "does not answer" in cf("api", "http://127.0.0.1:9", status=1)
     assert "no Cloud Foundry API" in cf("api", f"{plane.api}/v3", status=2)
     assert plane.api in cf("api")
+
+
+def test_who_asked_for_another_session_is_the_labs_first_user_no_longer(
+    cf: Cf, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = {"cf_api": plane.api, "cf_user": "admin", "cf_password": "pw", "ca": ""}
+    monkeypatch.setattr("netns_lab.paths.chosen", lambda *_: None)
+    monkeypatch.setattr("netns_lab.status.lab", lambda _: lab)
+    shown = cf("target")
+    assert "admin" in shown and "system" in shown and "dev" in shown
+    for words, status, says in (
+        (("api", "http://127.0.0.1:9"), 1, "does not answer"),
+        (("auth", "nobody", "wrong"), 2, "rejected"),
+        (("login", "-u", "nobody", "-p", "wrong"), 2, "rejected"),
+    ):
+        assert says in cf(*words, status=status)
+        assert "cf api --unset" in cf("apps", status=2), words
+        cf("api", "--unset")
+        cf("apps")
+    cf("logout")
+    assert "not logged in" in cf("delete", "anything", "-f", status=2)
+    cf("auth", "admin", "pw")
+    cf("target", "-o", "system")
+    cf("apps")
 
 
 def test_a_locked_account_is_named_as_such(

@@ -137,6 +137,16 @@ def test_an_app_that_goes_while_it_deploys_ends_the_wait(
     assert "Process not found" in cf("restart", "a", "--strategy", "rolling", status=2)
 
 
+def test_restage_takes_the_newest_package_of_that_app(
+    cf: Cf, client: Client, app_dir: Path
+) -> None:
+    cf("push", "first", "-p", str(app_dir), "-c", COMMAND, "--no-route", "--no-start")
+    push(cf, app_dir, "--no-start")
+    cf("restage", "a")
+    guid = client.app("a")["guid"]
+    assert len(client.list(f"/v3/apps/{guid}/droplets")) == 2
+
+
 def test_start_restart_and_restage_end_with_the_app_and_need_not_wait(
     cf: Cf, cell: Cell, app_dir: Path
 ) -> None:
