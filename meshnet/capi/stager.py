@@ -94,7 +94,9 @@ class Stager:
         self._logs.say(build.app, STG, f"Staging complete: droplet {droplet.guid}")
 
     def _failed(self, build: Build, error: str) -> None:
+        now = self._records.builds.find(build.guid)
+        if now is None or now.state != STAGING:
+            return  # it is gone, or what failed came after it
         log.info("build %s failed: %s", build.guid, error)
         self._logs.say(build.app, STG, error, error=True)
-        if now := self._records.builds.find(build.guid):
-            self._records.builds.put(replace(now, state=FAILED, error=error))
+        self._records.builds.put(replace(now, state=FAILED, error=error))

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from capi_world import World, tgz, world
 
-from meshnet.capi import expiry, staging
+from meshnet.capi import expiry, stager, staging
 from meshnet.capi.tenancy_records import Role
+from meshnet.model.errors import PlatformError
 
 
 def zipped(files: dict[str, str]) -> bytes:
@@ -252,6 +253,21 @@ def test_what_is_changed_of_a_build_while_it_is_staged_stays(tmp_path: Path) -> 
             while (found := w.ask("GET", f"/v3/builds/{made}"))["state"] == "STAGING":
                 assert time.monotonic() < deadline
         assert found["state"] == "STAGED" and found["metadata"]["labels"] == {"a": "b"}
+
+
+def test_a_droplet_that_is_made_is_not_lost_for_what_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise PlatformError("the store is away")
+
+    monkeypatch.setattr(stager, "expire", refuse)
+    with world(tmp_path) as w:
+        guid = package(w, w.app("a"))
+        upload(w, guid, zipped({"a": ""}))
+        found = build(w, guid)
+        assert w.ask("GET", f"/v3/builds/{found['guid']}")["state"] == found["state"] == "STAGED"
+        assert not [text for text in w.log_cache.said() if "Error" in text]
 
 
 def test_who_may_not_have_a_droplets_bits_gets_no_copy_of_it(tmp_path: Path) -> None:
