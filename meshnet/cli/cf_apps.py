@@ -23,23 +23,26 @@ Strategy = Annotated[str, typer.Option("--strategy", help="rolling: no downtime.
 
 def scale(
     name: Name,
-    instances: Annotated[int | None, typer.Option("-i", help="Instances.")] = None,
-    memory: Annotated[str | None, typer.Option("-m", help="Memory; restarts.")] = None,
+    instances: Annotated[int | None, typer.Option("-i", "--instances", help="Instances.")] = None,
+    memory: Annotated[str | None, typer.Option("-m", "--memory", help="Memory; restarts.")] = None,
+    disk: Annotated[str | None, typer.Option("-k", "--disk", help="Disk; restarts.")] = None,
     force: Force = False,
 ) -> None:
-    """Change the number of instances, or the memory limit."""
+    """Change the number of instances, or the memory or disk limit."""
     client = session()
     guid = client.app(name)["guid"]
-    body = {"instances": instances, "memory_in_mb": amount(memory)}
+    limits = {"memory_in_mb": amount(memory), "disk_in_mb": amount(disk)}
+    body = {"instances": instances, **limits}
     wanted = {k: v for k, v in body.items() if v is not None}
     if not wanted:
         return show(name)
     question = f"This will cause the app to restart. Are you sure you want to scale {name}?"
-    if memory and not force and not confirmed(question, otherwise="Scaling cancelled"):
+    restarts = bool(memory or disk)
+    if restarts and not force and not confirmed(question, otherwise="Scaling cancelled"):
         return
     client.post(f"/v3/processes/{guid}/actions/scale", wanted)
     started = client.app(name)["state"] == "STARTED"
-    if memory and started:
+    if restarts and started:
         client.act(guid, "restart")
     if started:
         wait(client, guid, name)

@@ -31,7 +31,8 @@ Json = dict[str, Any]
 def push(
     name: Annotated[str, typer.Argument(metavar="[APP]", autocompletion=apps)] = "",
     manifest_path: Annotated[
-        Path | None, typer.Option("-f", help="Manifest; default: ./manifest.yml, if there.")
+        Path | None,
+        typer.Option("-f", "--manifest", help="Manifest; default: ./manifest.yml, if there."),
     ] = None,
     no_manifest: Annotated[bool, typer.Option("--no-manifest", help="Ignore it.")] = False,
     variables: Annotated[
@@ -41,17 +42,23 @@ def push(
     path: Annotated[
         str | None, typer.Option("-p", "--path", help="The app's directory, or a zip.")
     ] = None,
-    command: Annotated[str, typer.Option("-c", help="Start command; default: as it is.")] = "",
-    buildpack: Annotated[list[str] | None, typer.Option("-b", help="Buildpack.")] = None,
-    instances: Annotated[int | None, typer.Option("-i", help="Instances.")] = None,
-    memory: Annotated[str | None, typer.Option("-m", help="Memory, as 64M.")] = None,
-    disk: Annotated[str | None, typer.Option("-k", help="Disk, as 1G.")] = None,
-    stack: Annotated[str, typer.Option("-s", help="Stack.")] = "",
+    command: Annotated[
+        str, typer.Option("-c", "--start-command", help="Start command; default: as it is.")
+    ] = "",
+    buildpack: Annotated[
+        list[str] | None, typer.Option("-b", "--buildpack", help="Buildpack.")
+    ] = None,
+    instances: Annotated[int | None, typer.Option("-i", "--instances", help="Instances.")] = None,
+    memory: Annotated[str | None, typer.Option("-m", "--memory", help="Memory, as 64M.")] = None,
+    disk: Annotated[str | None, typer.Option("-k", "--disk", help="Disk, as 1G.")] = None,
+    stack: Annotated[str, typer.Option("-s", "--stack", help="Stack.")] = "",
     health: Annotated[
         str, typer.Option("-u", "--health-check-type", help="port, http or process.")
     ] = "",
     endpoint: Annotated[str, typer.Option("--endpoint", help="Path of the http check.")] = "",
-    timeout: Annotated[int | None, typer.Option("-t", help="Seconds to start in.")] = None,
+    timeout: Annotated[
+        int | None, typer.Option("-t", "--app-start-timeout", help="Seconds to start in.")
+    ] = None,
     domain: Annotated[str, typer.Option("-d", help="Domain; default: the first one.")] = "",
     hostname: Host = "",
     route_path: Annotated[str, typer.Option("--route-path", help="Context path.")] = "",
