@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -26,9 +27,12 @@ ROOMS = ("bbs", "copilot", "policy", "capi", "dns")
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return int(s.getsockname()[1])
+    """Below those of outgoing connections, which would take it before a daemon listens."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind((HOST, port))
+            return port
 
 
 class ControlPlane:
