@@ -83,6 +83,7 @@ def auth(
     config = cf_config.load()
     if not config.target:
         config = _choose_lab()
+    _sign_out(config)  # as cf does first: who mistypes a password does not go on as somebody else
     if client_credentials:
         form = {"grant_type": "client_credentials", "client_id": user, "client_secret": password}
         SavedSession(config).log_in(form, (user, password))
@@ -119,10 +120,14 @@ def logout() -> None:
     config = cf_config.load()
     if not config.target:
         config = _choose_lab()
+    _sign_out(config)
+    ok()
+
+
+def _sign_out(config: Config) -> None:
     config.access_token = config.refresh_token = ""
     config.organization = config.space = Named()
     config.save()
-    ok()
 
 
 def target(org: Org = "", space_name: Space = "", json: Json = False) -> None:

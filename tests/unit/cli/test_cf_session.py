@@ -146,6 +146,17 @@ def test_who_asked_for_another_session_is_the_labs_first_user_no_longer(
     cf("apps")
 
 
+def test_a_password_that_is_refused_leaves_no_session_of_somebody_else(
+    user: Cf, home: Path, plane: ControlPlane
+) -> None:
+    user("target", "-o", "system")
+    assert "rejected" in user("auth", "nobody", "wrong", status=2)
+    assert "not logged in" in user("delete", "anything", "-f", status=2)
+    assert kept(home)["Target"] == plane.api
+    user("auth", "admin", "pw")
+    assert "no organization and space targeted" in user("apps", status=2)
+
+
 def test_a_locked_account_is_named_as_such(
     user: Cf, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
