@@ -73,8 +73,9 @@ def _copy(path: Path, directory: Path) -> Path:
 def differences(paths: Paths, stores: Stores) -> list[str]:
     """In what the lab's Envoys and kernels differ from the stores; empty where in nothing."""
     views = _views(paths, stores)
-    found = []
-    for proxy in proxy_lookup.every(paths):
+    known, silent = proxy_lookup.every(paths)
+    found = [f"{name} does not answer" for name in silent]
+    for proxy in known:
         view = views[proxy.pilot].of(proxy.id)
         if view is None:
             found.append(f"{proxy.name}: of no instance that is announced")
@@ -102,7 +103,7 @@ def _views(paths: Paths, stores: Stores) -> dict[str, Views]:
 
 def _unproxied(paths: Paths, stores: Stores) -> list[str]:
     """Instances that run and have no proxy that Pilot knows."""
-    served = {proxy.id for proxy in proxy_lookup.every(paths)}
+    served = {proxy.id for proxy in proxy_lookup.every(paths)[0]}
     running = {
         lrp.actual_lrp_instance_key.instance_guid
         for lrp in stores.bbs.table.all()

@@ -138,6 +138,7 @@ def test_an_instance_that_is_not_ready_gets_no_requests_and_is_not_restarted(
 
     wait(lambda: routable() == [True] * 3)
     stage.until(URL, lambda code: code == 200)
+    wait(lambda: len(rows(stage, slow)) == 3)  # those before the restart are gone
     before = {row["guid"] for row in rows(stage, slow)}
     with Load(stage.outside, f"{URL}/") as load:
         wait(lambda: {reply.body for reply in load.so_far()[-30:]} == {"0", "1", "2"})
